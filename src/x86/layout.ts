@@ -1,0 +1,272 @@
+// Where the processor keeps its things in the WebAssembly memory. Plain numeric constants only: this file is read
+// by TypeScript (decoder, translator, tests) and by the AssemblyScript runtime alike. All addresses are byte
+// addresses in the memory; guest RAM starts at RAM_BASE. Everything a decoded record points to lies below 64 KiB.
+
+/** Start of the architectural state. */
+export const STATE = 1024;
+
+/** RAX RCX RDX RBX RSP RBP RSI RDI R8..R15, 8 bytes each. */
+export const GPR = 1024;
+export const RAX = 1024;
+export const RCX = 1032;
+export const RDX = 1040;
+export const RBX = 1048;
+export const RSP = 1056;
+export const RBP = 1064;
+export const RSI = 1072;
+export const RDI = 1080;
+export const RIP = 1152;
+/** Always 0: stands for a missing base or index register. */
+export const ZERO = 1160;
+/** u64: guest-virtual address of the page whose instructions run now (linear = CS base included). */
+export const VBASE = 1168;
+
+// Arithmetic flags are lazy: CC_OP says how to compute them from the three values (see flags in docs/processor.md).
+/** i32 */
+export const CC_OP = 1176;
+/** i32: nonzero asks the interpreter to leave the block after this instruction (see BREAK). */
+export const BREAK = 1180;
+/** u64 each */
+export const CC_DST = 1184;
+export const CC_SRC = 1192;
+export const CC_SRC2 = 1200;
+/** i32: all bits of RFLAGS except CF PF AF ZF SF OF, which are lazy. Bit 1 is set. */
+export const EFLAGS = 1208;
+/** i32: 0..3 */
+export const CPL = 1212;
+/** i32: address of the TLB that belongs to the present privilege (see TLB). */
+export const TLB_BASE = 1216;
+/** i32: processor mode bits that decoding depends on (MODE_*). */
+export const MODE = 1220;
+
+// Segment registers, index: ES 0, CS 1, SS 2, DS 3, FS 4, GS 5, LDTR 6, TR 7.
+/** u64 each. In 64-bit mode ES, CS, SS, DS hold 0 here. */
+export const SEG_BASE = 1224;
+/** u32 each: last valid offset (granularity applied). */
+export const SEG_LIMIT = 1288;
+/** u32 each: selector. */
+export const SEG_SEL = 1320;
+/** u32 each: descriptor bits 40..55 (type, S, DPL, P, AVL, L, D/B, G) as bits 0..15; 0 with SEG_NULL = unusable. */
+export const SEG_ATTR = 1352;
+
+/** u64 base, u32 limit. */
+export const GDT_BASE = 1384;
+export const GDT_LIMIT = 1392;
+export const IDT_LIMIT = 1396;
+export const IDT_BASE = 1400;
+
+/** u64 each. */
+export const CR0 = 1408;
+export const CR2 = 1416;
+export const CR3 = 1424;
+export const CR4 = 1432;
+export const XCR0 = 1440;
+export const EFER = 1448;
+export const STAR = 1456;
+export const LSTAR = 1464;
+export const CSTAR = 1472;
+export const FMASK = 1480;
+export const KERNEL_GS_BASE = 1488;
+export const SYSENTER_CS = 1496;
+export const SYSENTER_ESP = 1504;
+export const SYSENTER_EIP = 1512;
+export const TSC_AUX = 1520;
+export const PAT = 1528;
+/** DR0..DR7, u64 each. */
+export const DR = 1536;
+/** i64: added to the host's clock by RDTSC. */
+export const TSC_OFFSET = 1600;
+export const APIC_BASE = 1608;
+export const MISC_ENABLE = 1616;
+/** Two u32 through which MSR values go to and from TypeScript. */
+export const MSR_LOW = 1624;
+export const MSR_HIGH = 1628;
+/** MTRR: def type, fixed (11), variable base/mask (8 pairs); u64 each. Kept, without effect. */
+export const MTRR_DEF_TYPE = 1632;
+export const MTRR_FIXED = 1640;
+export const MTRR_VARIABLE = 1728;
+export const SPEC_CTRL = 1856;
+
+/** i32: vector of the exception that was raised (with status EXCEPTION), and its error code (-1: has none). */
+export const EXC_VECTOR = 1872;
+export const EXC_ERROR = 1876;
+/** i32: bit set of ATTENTION_*; nonzero makes the dispatcher stop at the next block boundary. */
+export const ATTENTION = 1880;
+/** i32: 1 after STI / MOV SS, until the next instruction is done. */
+export const SHADOW = 1884;
+/** i32: 1 while a translated region runs: memory helpers then fail without raising (the interpreter repeats it). */
+export const IN_REGION = 1888;
+/** i32: 1 in HLT. */
+export const HALTED = 1892;
+/** i32: instructions that may still run before the dispatcher returns. */
+export const BUDGET = 1896;
+/** u64: instructions executed. */
+export const ICOUNT = 1904;
+/** i32: address-space generation etc. for statistics. */
+export const STAT_TLB_MISS = 1912;
+export const STAT_TLB_FLUSH = 1916;
+export const STAT_EXCEPTIONS = 1920;
+export const STAT_INTERRUPTS = 1924;
+export const STAT_REGION_EXITS = 1928;
+export const STAT_SMC = 1932;
+export const STAT_INTERP_BLOCKS = 1936;
+export const STAT_REGION_RUNS = 1940;
+export const STAT_MMIO = 1944;
+export const STAT_PORT = 1948;
+/** u64: instructions executed in the interpreter. */
+export const STAT_INTERP_INSNS = 1952;
+
+/** XMM0..XMM15, 16 bytes each. */
+export const XMM = 2048;
+/** x87 R0..R7 (physical registers, not stack-relative): significand u64, then sign/exponent u16; 16 bytes each. */
+export const X87 = 2304;
+/** u32 each: control, status (TOP kept in bits 11..13), tag word (full 2-bit form), MXCSR. */
+export const FCW = 2432;
+export const FSW = 2436;
+export const FTW = 2440;
+export const MXCSR = 2444;
+export const FOP = 2448;
+export const FCS = 2452;
+export const FDS = 2456;
+export const FIP = 2464;
+export const FDP = 2472;
+
+/** 64 bytes, aligned: where accesses that are not plain RAM inside one page are put together. */
+export const BOUNCE = 2560;
+/** u64: address, i32: size of the read-modify-write that BOUNCE holds. */
+export const RMW_VA = 2624;
+export const RMW_SIZE = 2632;
+
+/** CPUID table: u32 count at CPUID_COUNT; entries of 6 u32 (leaf, subleaf or 0xffffffff for any, eax ebx ecx edx). */
+export const CPUID_COUNT = 2688;
+export const CPUID_TABLE = 2704;
+export const CPUID_MAX = 96;
+
+// MODE bits.
+/** Code size of CS: 0 = 16 bit, 1 = 32 bit, 2 = 64 bit. */
+export const MODE_CODE = 3;
+/** Stack address size: 0 = 16, 1<<2 = 32, 2<<2 = 64. */
+export const MODE_STACK_SHIFT = 2;
+/** Protected mode (CR0.PE), not virtual-8086. */
+export const MODE_PROTECTED = 16;
+/** CS, SS, DS, ES have base 0 and limit 4 GiB (always set in 64-bit mode): address formation needs no checks. */
+export const MODE_FLAT = 32;
+export const MODE_CPL3 = 64;
+
+// ATTENTION bits.
+/** The interrupt line is high (an APIC or PIC has something to deliver). */
+export const ATTENTION_INTR = 1;
+/** Somebody wants `run` to return. */
+export const ATTENTION_STOP = 2;
+export const ATTENTION_NMI = 4;
+/** The machine must be reset (triple fault). */
+export const ATTENTION_SHUTDOWN = 8;
+/** RFLAGS.TF is set: debug exception after the next instruction. */
+export const ATTENTION_TRAP = 16;
+
+// What a handler of an instruction returns.
+/** Go on with the next record. */
+export const NEXT = 0;
+/** Only from helpers called inside a region: leave it at this instruction, the interpreter does it again. */
+export const REEXECUTE = 1;
+/** An exception was raised: EXC_VECTOR, EXC_ERROR. The dispatcher sets RIP to this instruction and delivers it. */
+export const EXCEPTION = 2;
+/** The block ends and RIP has been set. */
+export const END_BLOCK = 3;
+
+// TLB: three tables (supervisor with SMAP in force, supervisor without, user), TLB_ENTRIES each of 32 bytes:
+// u64 read tag, u64 write tag, u64 execute tag (page address, or TLB_INVALID), i32 addend, u32 physical page
+// number. Address in memory = (i32) va + addend. The index is (va >> 12) & (TLB_ENTRIES - 1).
+export const TLB = 65536;
+export const TLB_ENTRIES = 1024;
+export const TLB_ENTRY_SHIFT = 5;
+/** Bytes of one table. */
+export const TLB_BYTES = 32768;
+export const TLB_READ = 0;
+export const TLB_WRITE = 8;
+export const TLB_EXEC = 16;
+export const TLB_ADDEND = 24;
+export const TLB_PFN = 28;
+/** No page address is odd. */
+export const TLB_INVALID = 1;
+
+/** Static data of the AssemblyScript runtime: 256 KiB. */
+export const RUNTIME_DATA = 262144;
+
+/** Dispatcher's hash from physical address to block and region: 65536 entries of 16 bytes (see dispatch.ts). */
+export const HASH = 524288;
+export const HASH_ENTRIES = 65536;
+
+/** One u32 for each guest-physical page of 4 KiB: address of the page in this memory | PAGE_*; 0 = not memory. */
+export const PAGE_TABLE = 2097152;
+/** Pages the table covers: 8 GiB of guest-physical space. */
+export const PAGE_TABLE_ENTRIES = 2097152;
+export const PAGE_RAM = 1;
+export const PAGE_ROM = 2;
+/** Instructions of this page have been decoded: writes must look at CODE_LINES. */
+export const PAGE_CODE = 4;
+
+/** One u64 for each physical page: bit n = the 64-byte line n holds decoded instructions. */
+export const CODE_LINES = 10485760;
+
+/** Decoded records and block headers: a bump allocator, emptied as a whole. */
+export const RECORDS = 27262976;
+export const RECORDS_END = 65011712;
+
+/** Guest RAM. */
+export const RAM_BASE = 67108864;
+
+// A decoded record: 48 bytes.
+/** u32: index of the handler in the function table. */
+export const REC_HANDLER = 0;
+/** u16: offset of the instruction in its page (VBASE + this = its linear address). */
+export const REC_OFFSET = 4;
+/** u8: length in bytes. */
+export const REC_LENGTH = 6;
+/** u8: REC_FLAG_* */
+export const REC_FLAGS = 7;
+/** u16 each: addresses of the register operands (GPR, high byte registers at +1, XMM, X87 slot), operand order. */
+export const REC_R0 = 8;
+export const REC_R1 = 10;
+export const REC_R2 = 12;
+/** u8: operand size in bytes (1 2 4 8 16). */
+export const REC_OPSIZE = 14;
+/** u8: address size in bytes (2 4 8). */
+export const REC_ADDRSIZE = 15;
+/** u16 each: addresses of the u64 values of base, index (ZERO when missing) and segment base. */
+export const REC_BASE = 16;
+export const REC_INDEX = 18;
+export const REC_SEGBASE = 20;
+/** u8: log2 of the scale. */
+export const REC_SCALE = 22;
+/** u8: segment register index. */
+export const REC_SEG = 23;
+/** i64: displacement (for RIP-relative operands REC_BASE is VBASE and this holds the offset from it). */
+export const REC_DISP = 24;
+/** i64: immediate, sign-extended as the instruction says; branch targets: offset from VBASE. */
+export const REC_IMM = 32;
+/** i64: second immediate (ENTER's level, the selector of a far pointer). */
+export const REC_IMM2 = 40;
+export const REC_BYTES = 48;
+export const REC_FLAG_REP = 1;
+export const REC_FLAG_REPNE = 2;
+export const REC_FLAG_LOCK = 4;
+/** The ModRM operand is in memory. */
+export const REC_FLAG_MEM = 8;
+
+// CC_OP: kind * 4 + log2(operand bytes). Values are zero-extended from the operand size.
+// LOGIC dst=result; ADD dst=result src=right operand; SUB dst=left src=right operand; ADC, SBB like ADD, SUB with
+// src2=carry in; INC, DEC dst=result src2=carry flag kept; SHL dst=result src=value shifted by count-1 (CF is its top
+// bit); SHR (and SAR) likewise (CF is its lowest bit); OF = top bit of (src ^ result); MUL dst=low half, CF=OF=(src!=0).
+/** src = the six arithmetic flags at their places in RFLAGS. */
+export const CC_EFLAGS = 0;
+export const CC_LOGIC = 4;
+export const CC_ADD = 8;
+export const CC_SUB = 12;
+export const CC_ADC = 16;
+export const CC_SBB = 20;
+export const CC_INC = 24;
+export const CC_DEC = 28;
+export const CC_SHL = 32;
+export const CC_SHR = 36;
+export const CC_MUL = 40;

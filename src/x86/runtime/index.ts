@@ -1,0 +1,4 @@
+import { RIP } from '../layout';
+export function rip(): u64 {
+  return load<u64>(RIP);
+}

@@ -1,0 +1,1 @@
+export type Semantics = (...operands: never[]) => void;
