@@ -34,9 +34,45 @@ export interface Property {
   readonly max?: number;
   /** The values of an 'enum'. */
   readonly values?: readonly string[];
+  /** Other spellings that QEMU accepts for the name. */
+  readonly aliases?: readonly string[];
+  /** May be given several times; its value is then an array. */
+  readonly list?: true;
+  /** The type's name in `NAME,help`, where QEMU prints another than `type` gives: `link<rng-backend>`. */
+  readonly shownType?: string;
+  /** Accepted for QEMU's sake but without effect here; the reason, for the reference and a one-time note. */
+  readonly ignored?: string;
   /** One line for help texts and the reference. */
   readonly help: string;
 }
 
+export type PropertyValue = string | number | boolean | bigint | undefined;
+
 /** Parsed values by property name; `undefined` where neither given nor defaulted. */
-export type PropertyValues = Readonly<Record<string, string | number | boolean | bigint | undefined>>;
+export type PropertyValues = Readonly<Record<string, PropertyValue>>;
+
+/** What TypeScript programs may write for a property: the parsed type, or the command line's text. */
+export type ValueOf<P extends Property> = P['type'] extends 'bool'
+  ? boolean
+  : P['type'] extends 'on-off-auto'
+    ? boolean | 'on' | 'off' | 'auto'
+    : P['type'] extends 'uint8' | 'uint16' | 'uint32' | 'int32'
+      ? number
+      : P['type'] extends 'uint64'
+        ? number | bigint
+        : P['type'] extends 'size'
+          ? number | string
+          : P['type'] extends 'enum'
+            ? P extends { values: readonly (infer V extends string)[] }
+              ? V
+              : string
+            : string;
+
+type Element<P extends Property> = P extends { list: true } ? ValueOf<P> | readonly ValueOf<P>[] : ValueOf<P>;
+
+/** The options object that a list of declarations describes, for the library's types. */
+export type OptionsOf<Ps extends readonly Property[]> = {
+  [P in Ps[number] as P extends { required: true } ? P['name'] : never]: Element<P>;
+} & {
+  [P in Ps[number] as P extends { required: true } ? never : P['name']]?: Element<P> | undefined;
+};
