@@ -1,0 +1,343 @@
+// Scalar SSE arithmetic in software: what translated code calls when the fast WebAssembly instruction would not leave
+// the right bits or flags (rounding other than to nearest, DAZ, FTZ, unmasked exceptions, flags not yet raised, NaNs).
+// Operands and results are bit patterns; MXCSR says how to round and receives the flags. SDM volume 1, chapter 11.
+import { MXCSR } from '../layout';
+import { addSub, divide, multiply, squareRoot } from './softfloat-arith';
+import {
+  compare,
+  convert,
+  denormal1,
+  denormal2,
+  pack32,
+  pack64,
+  PE,
+  IE,
+  aClass,
+  QNAN,
+  roundToIntegral,
+  roundPack,
+  sfBeginSse,
+  sfFlags,
+  sfFormat,
+  sfForget,
+  sfRaise,
+  sfRound,
+  SNAN,
+  swapAU,
+  toA,
+  toInteger,
+  UE,
+  uClass,
+  uExp,
+  unpack32,
+  unpack64,
+  unpackInt,
+  uSig,
+  uSign,
+  ZERO,
+  zZero,
+} from './softfloat';
+
+const MXCSR_DAZ: u32 = 0x40;
+const MXCSR_FTZ: u32 = 0x8000;
+let pending: i32 = 0;
+
+function begin(): void {
+  const m = load<u32>(MXCSR);
+  const trap = ~(m >> 7) & 63;
+  // Flush to zero applies only while underflow is masked (SDM 10.2.3.3).
+  const flush = m & MXCSR_FTZ && !(trap & UE) ? 1 : 0;
+  sfBeginSse((m >> 13) & 3, trap, m & MXCSR_DAZ ? 1 : 0, flush);
+}
+
+function end(): void {
+  const m = load<u32>(MXCSR);
+  store<u32>(MXCSR, m | sfFlags);
+  pending |= sfFlags & ~(m >> 7);
+}
+
+/**
+ * Nonzero if an operation since the last call of this function met an unmasked exception: the caller then raises #XM
+ * (#UD while CR4.OSXMMEXCPT is clear) and writes no result. All lanes of a packed instruction may come before one call.
+ */
+export function sse_pending(): i32 {
+  const p = pending;
+  pending = 0;
+  return p;
+}
+
+/** 1 when nothing but a result matters: nearest rounding, no DAZ or FTZ, all masked, and PE already set. */
+export function sse_fast(): i32 {
+  return (load<u32>(MXCSR) & 0xffe0) == 0x1fa0 ? 1 : 0;
+}
+
+function single(a: i32, b: i32): void {
+  begin();
+  sfFormat(24, 127);
+  unpack32(a);
+  toA();
+  unpack32(b);
+}
+
+function double(a: i64, b: i64): void {
+  begin();
+  sfFormat(53, 1023);
+  unpack64(a);
+  toA();
+  unpack64(b);
+}
+
+function done32(): i32 {
+  end();
+  return pack32();
+}
+
+function done64(): i64 {
+  end();
+  return pack64();
+}
+
+export function sse_add32(a: i32, b: i32): i32 {
+  single(a, b);
+  addSub(0);
+  return done32();
+}
+
+export function sse_sub32(a: i32, b: i32): i32 {
+  single(a, b);
+  addSub(1);
+  return done32();
+}
+
+export function sse_mul32(a: i32, b: i32): i32 {
+  single(a, b);
+  multiply();
+  return done32();
+}
+
+export function sse_div32(a: i32, b: i32): i32 {
+  single(a, b);
+  divide();
+  return done32();
+}
+
+export function sse_sqrt32(a: i32): i32 {
+  single(0, a);
+  squareRoot();
+  return done32();
+}
+
+export function sse_add64(a: i64, b: i64): i64 {
+  double(a, b);
+  addSub(0);
+  return done64();
+}
+
+export function sse_sub64(a: i64, b: i64): i64 {
+  double(a, b);
+  addSub(1);
+  return done64();
+}
+
+export function sse_mul64(a: i64, b: i64): i64 {
+  double(a, b);
+  multiply();
+  return done64();
+}
+
+export function sse_div64(a: i64, b: i64): i64 {
+  double(a, b);
+  divide();
+  return done64();
+}
+
+export function sse_sqrt64(a: i64): i64 {
+  double(0, a);
+  squareRoot();
+  return done64();
+}
+
+/** MIN and MAX give the second operand when either is a NaN or both are zeros; any NaN is invalid (SDM MINSS). */
+function second(max: i32): bool {
+  if (aClass >= QNAN || uClass >= QNAN) {
+    sfRaise(IE);
+    return true;
+  }
+  const relation = compare(0);
+  return max ? relation != 0 : relation != 1;
+}
+
+/** A denormal operand under DAZ is a zero with its sign. */
+function flushed32(bits: i32): i32 {
+  return load<u32>(MXCSR) & MXCSR_DAZ && !(bits & 0x7f800000) ? bits & 0x80000000 : bits;
+}
+
+function flushed64(bits: i64): i64 {
+  return load<u32>(MXCSR) & MXCSR_DAZ && !(bits & 0x7ff0000000000000) ? bits & 0x8000000000000000 : bits;
+}
+
+export function sse_min32(a: i32, b: i32): i32 {
+  single(a, b);
+  const result = second(0) ? b : a;
+  end();
+  return flushed32(result);
+}
+
+export function sse_max32(a: i32, b: i32): i32 {
+  single(a, b);
+  const result = second(1) ? b : a;
+  end();
+  return flushed32(result);
+}
+
+export function sse_min64(a: i64, b: i64): i64 {
+  double(a, b);
+  const result = second(0) ? b : a;
+  end();
+  return flushed64(result);
+}
+
+export function sse_max64(a: i64, b: i64): i64 {
+  double(a, b);
+  const result = second(1) ? b : a;
+  end();
+  return flushed64(result);
+}
+
+export function sse_cvt32to64(a: i32): i64 {
+  begin();
+  sfFormat(53, 1023);
+  unpack32(a);
+  if (!denormal1()) convert();
+  return done64();
+}
+
+export function sse_cvt64to32(a: i64): i32 {
+  begin();
+  sfFormat(24, 127);
+  unpack64(a);
+  if (!denormal1()) convert();
+  return done32();
+}
+
+function fromInteger(value: i64): void {
+  begin();
+  unpackInt(value);
+}
+
+export function sse_cvti32to32(a: i32): i32 {
+  fromInteger(a);
+  sfFormat(24, 127);
+  convert();
+  return done32();
+}
+
+export function sse_cvti32to64(a: i32): i64 {
+  fromInteger(a);
+  sfFormat(53, 1023);
+  convert();
+  return done64();
+}
+
+export function sse_cvti64to32(a: i64): i32 {
+  fromInteger(a);
+  sfFormat(24, 127);
+  convert();
+  return done32();
+}
+
+export function sse_cvti64to64(a: i64): i64 {
+  fromInteger(a);
+  sfFormat(53, 1023);
+  convert();
+  return done64();
+}
+
+function integer(bits: i32, truncate: i32): i64 {
+  const result = toInteger(bits, truncate ? 3 : sfRound);
+  end();
+  return result;
+}
+
+/** `truncate`: 1 for CVTT…, 0 to round as MXCSR says. */
+export function sse_cvt32toi32(a: i32, truncate: i32): i32 {
+  begin();
+  unpack32(a);
+  return <i32>integer(32, truncate);
+}
+
+export function sse_cvt32toi64(a: i32, truncate: i32): i64 {
+  begin();
+  unpack32(a);
+  return integer(64, truncate);
+}
+
+export function sse_cvt64toi32(a: i64, truncate: i32): i32 {
+  begin();
+  unpack64(a);
+  return <i32>integer(32, truncate);
+}
+
+export function sse_cvt64toi64(a: i64, truncate: i32): i64 {
+  begin();
+  unpack64(a);
+  return integer(64, truncate);
+}
+
+/** ROUNDSS/ROUNDSD: imm[1:0] rounding, imm[2] take MXCSR's instead, imm[3] no precision exception. */
+function integral(imm: i32): void {
+  roundToIntegral(imm & 4 ? sfRound : imm & 3);
+  if (imm & 8) sfForget(PE);
+}
+
+export function sse_round32(a: i32, imm: i32): i32 {
+  single(0, a);
+  integral(imm);
+  return done32();
+}
+
+export function sse_round64(a: i64, imm: i32): i64 {
+  double(0, a);
+  integral(imm);
+  return done64();
+}
+
+/** CMPSS predicates: EQ LT LE UNORD NEQ NLT NLE ORD; LT, LE and their opposites signal quiet NaNs too. */
+function predicate(p: i32): i32 {
+  const signals = (p & 3) == 1 || (p & 3) == 2;
+  const r = compare(signals ? 0 : 1);
+  let truth: i32;
+  if ((p & 3) == 3) truth = r == 0x45 ? 1 : 0;
+  else if (r == 0x45) truth = 0;
+  else if ((p & 3) == 0) truth = r == 0x40 ? 1 : 0;
+  else if ((p & 3) == 1) truth = r == 1 ? 1 : 0;
+  else truth = r ? 1 : 0;
+  end();
+  return p & 4 ? truth ^ 1 : truth;
+}
+
+/** 1 when the predicate (0..7) holds. */
+export function sse_cmp32(a: i32, b: i32, p: i32): i32 {
+  single(a, b);
+  return predicate(p);
+}
+
+export function sse_cmp64(a: i64, b: i64, p: i32): i32 {
+  double(a, b);
+  return predicate(p);
+}
+
+/** ZF 0x40, PF 4, CF 1; `quiet`: 1 for UCOMIS. */
+export function sse_comi32(a: i32, b: i32, quiet: i32): i32 {
+  single(a, b);
+  const result = compare(quiet);
+  end();
+  return result;
+}
+
+export function sse_comi64(a: i64, b: i64, quiet: i32): i32 {
+  double(a, b);
+  const result = compare(quiet);
+  end();
+  return result;
+}

@@ -1,0 +1,75 @@
+import { afterAll, describe, expect, it } from 'vitest';
+import {
+  AREA_BYTES,
+  NATIVE_CODE,
+  NATIVE_DATA,
+  NativeProcessor,
+  openNative,
+  RFLAGS_WORD,
+  RIP_WORD,
+  SIGFPE,
+  SIGILL,
+  SIGSEGV,
+} from './processor.ts';
+
+const native = openNative();
+const cpu = native as NativeProcessor;
+
+describe.skipIf(typeof native === 'string')('the host processor as an oracle', () => {
+  afterAll(() => cpu.close());
+
+  it('passes all registers in and out', () => {
+    cpu.reset();
+    for (let i = 0; i < 16; i++) cpu.input.words[i] = 0x1111_1111_1111_1111n * BigInt(i) + 5n;
+    for (let i = 0; i < 32; i++)
+      cpu.input.fx.setBigUint64(
+        160 + 8 * i,
+        (BigInt(i) * 0x0123_4567_89ab_cdefn) & ~0n & 0xffff_ffff_ffff_ffffn,
+        true,
+      );
+    const given = cpu.input.words.slice(0, 16);
+    cpu.load([0x90]);
+    expect(cpu.run()).toBe(0);
+    expect(cpu.output.words.slice(0, 16)).toEqual(given);
+    for (let i = 0; i < 512; i++) {
+      if (i >= 160 && i < 416) expect(cpu.output.fx.getUint8(i)).toBe(cpu.input.fx.getUint8(i));
+    }
+  });
+
+  it('gives the flags of an addition', () => {
+    cpu.reset();
+    cpu.input.words[0] = 0xffff_ffff_ffff_ffffn;
+    cpu.input.words[3] = 1n;
+    cpu.load([0x48, 0x01, 0xd8]); // add rax, rbx
+    expect(cpu.run()).toBe(0);
+    expect(cpu.output.words[0]).toBe(0n);
+    expect(cpu.output.words[RFLAGS_WORD] & 0x8d5n).toBe(0x55n); // CF PF AF ZF
+  });
+
+  it('reports faults with vector, address and registers, and goes on afterwards', () => {
+    for (let round = 0; round < 3; round++) {
+      cpu.reset();
+      cpu.input.words[3] = BigInt(NATIVE_DATA + AREA_BYTES);
+      cpu.input.words[0] = 7n;
+      cpu.load([0x90, 0x89, 0x03]); // nop; mov [rbx], eax
+      expect(cpu.run()).toBe(SIGSEGV);
+      expect(cpu.stop()).toMatchObject({ vector: 14, address: BigInt(NATIVE_DATA + AREA_BYTES) });
+      expect(cpu.output.words[RIP_WORD]).toBe(BigInt(NATIVE_CODE + 1));
+      expect(cpu.output.words[0]).toBe(7n);
+
+      cpu.load([0x0f, 0x0b]); // ud2
+      expect(cpu.run()).toBe(SIGILL);
+      cpu.load([0xf7, 0xf1]); // div ecx
+      expect(cpu.run()).toBe(SIGFPE);
+      expect(cpu.stop().vector).toBe(0);
+
+      cpu.reset();
+      cpu.load([0x90]);
+      expect(cpu.run()).toBe(0);
+    }
+  });
+});
+
+it.runIf(typeof native === 'string')(`skips: ${String(native)}`, () => {
+  expect(native).toBeTypeOf('string');
+});

@@ -1,0 +1,193 @@
+/**
+ * The host's own x86-64 processor as an oracle for tests: runs a piece of machine code with given registers, flags and
+ * x87/SSE state, and tells the state afterwards, or the fault that stopped it. Linux on x86-64 with koffi only:
+ * elsewhere `openNative` gives null and the test says that it skipped.
+ */
+import { createRequire } from 'node:module';
+import {
+  CONTEXT,
+  ENTRY,
+  EXIT,
+  HANDLER,
+  IN,
+  IN_FX,
+  OLD_HANDLERS,
+  OUT,
+  OUT_FX,
+  STATE_CR2,
+  STATE_ERROR,
+  STATE_RFLAGS,
+  STATE_RIP,
+  STATE_SIGNAL,
+  STATE_TRAP,
+  stubCode,
+} from './stub.ts';
+
+export const SIGILL = 4;
+export const SIGTRAP = 5;
+export const SIGBUS = 7;
+export const SIGFPE = 8;
+export const SIGSEGV = 11;
+
+/** Where the mapping lies: below 2 GiB, so that code may use 32-bit addresses; the same every time. */
+export const NATIVE_BASE = 0x2000_0000;
+const CODE_OFFSET = 0x1_0000;
+const DATA_OFFSET = 0x2_0000;
+/** Bytes of the areas for code and for data; the data area is followed by an unmapped one. */
+export const AREA_BYTES = 0x1_0000;
+export const NATIVE_CODE = NATIVE_BASE + CODE_OFFSET;
+export const NATIVE_DATA = NATIVE_BASE + DATA_OFFSET;
+
+const MAP_BYTES = DATA_OFFSET + AREA_BYTES;
+const PROT_READ_WRITE_EXEC = 7;
+const MAP_PRIVATE_ANONYMOUS_FIXED_NOREPLACE = 0x2 | 0x20 | 0x100000;
+const SA_SIGINFO_ONSTACK_NODEFER = 0x4 | 0x08000000 | 0x40000000;
+const SIGACTION_BYTES = 152;
+
+/** What stopped the code. signal 0: it reached its end. */
+export interface NativeStop {
+  readonly signal: number;
+  /** Exception vector, error code and address, when there was a signal. */
+  readonly vector: number;
+  readonly error: number;
+  readonly address: bigint;
+}
+
+/** Registers as the code finds them (`input`) or leaves them (`output`). */
+export interface NativeRegisters {
+  /** RAX RCX RDX RBX RSP RBP RSI RDI R8..R15, then RFLAGS, then RIP (output: of the instruction that faulted). */
+  readonly words: BigUint64Array;
+  /** FXSAVE64 image. */
+  readonly fx: DataView;
+}
+
+export const RFLAGS_WORD = 16;
+export const RIP_WORD = 17;
+
+type Call = (...args: unknown[]) => unknown;
+
+export class NativeProcessor {
+  readonly input: NativeRegisters;
+  readonly output: NativeRegisters;
+  /** AREA_BYTES bytes at NATIVE_CODE. */
+  readonly code: Uint8Array;
+  /** AREA_BYTES bytes at NATIVE_DATA. */
+  readonly data: Uint8Array;
+  private readonly enter: () => unknown;
+  private readonly out: DataView;
+  private readonly unmap: () => void;
+
+  constructor(map: ArrayBuffer, enter: () => unknown, unmap: () => void) {
+    const registers = (words: number, fx: number): NativeRegisters => ({
+      words: new BigUint64Array(map, words, 18),
+      fx: new DataView(map, fx, 512),
+    });
+    this.input = registers(IN, IN_FX);
+    this.output = registers(OUT, OUT_FX);
+    this.out = new DataView(map, OUT, 0xb0);
+    this.code = new Uint8Array(map, CODE_OFFSET, AREA_BYTES);
+    this.data = new Uint8Array(map, DATA_OFFSET, AREA_BYTES);
+    this.enter = enter;
+    this.unmap = unmap;
+    this.reset();
+  }
+
+  /** Input registers to a plain start: zeros, RSP in the data area, default x87 and SSE control, end of data as stack. */
+  reset(): void {
+    this.input.words.fill(0n);
+    this.input.words[4] = BigInt(NATIVE_DATA + AREA_BYTES - 256);
+    this.input.words[RFLAGS_WORD] = 0x202n;
+    this.input.words[RIP_WORD] = BigInt(NATIVE_CODE);
+    const fx = this.input.fx;
+    for (let i = 0; i < 512; i += 8) fx.setBigUint64(i, 0n);
+    fx.setUint16(0, 0x37f, true);
+    fx.setUint32(24, 0x1f80, true);
+  }
+
+  /** Writes code at an offset of the code area, followed by the jump that ends the run. */
+  load(code: Uint8Array | readonly number[], offset = 0): void {
+    this.code.set(code, offset);
+    const end = offset + code.length;
+    this.code[end] = 0xe9; // jmp rel32
+    new DataView(this.code.buffer, this.code.byteOffset).setInt32(
+      end + 1,
+      NATIVE_BASE + EXIT - (NATIVE_CODE + end + 5),
+      true,
+    );
+  }
+
+  /** Runs from input RIP with all input registers. Code that never ends hangs the test. */
+  run(): number {
+    return Number(this.enter());
+  }
+
+  /** How the last run ended. */
+  stop(): NativeStop {
+    const word = (at: number): bigint => this.out.getBigUint64(at, true);
+    return {
+      signal: Number(word(STATE_SIGNAL)),
+      vector: Number(word(STATE_TRAP)),
+      error: Number(word(STATE_ERROR)),
+      address: word(STATE_CR2),
+    };
+  }
+
+  close(): void {
+    this.unmap();
+  }
+}
+
+const STATE_WORDS_END = STATE_RIP + 8;
+if (STATE_WORDS_END !== 18 * 8 || STATE_RFLAGS !== RFLAGS_WORD * 8) throw new Error('native stub: layout');
+
+/** The oracle, or the reason why there is none. Only one may be open in a process. */
+export function openNative(): NativeProcessor | string {
+  if (process.platform !== 'linux' || process.arch !== 'x64')
+    return `not x86-64 Linux (${process.platform} ${process.arch})`;
+  let koffi: typeof import('koffi');
+  try {
+    koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
+  } catch (error) {
+    return `koffi cannot be loaded: ${String(error)}`;
+  }
+  const libc = koffi.load('libc.so.6');
+  const mmap = libc.func('void *mmap(uintptr_t, size_t, int, int, int, int64_t)') as Call;
+  const munmap = libc.func('int munmap(uintptr_t, size_t)') as Call;
+  const sigaction = libc.func('int sigaction(int, const uint8_t *, uint8_t *)') as Call;
+  const sigaltstack = libc.func('int sigaltstack(const uint8_t *, uint8_t *)') as Call;
+
+  const at = mmap(NATIVE_BASE, MAP_BYTES, PROT_READ_WRITE_EXEC, MAP_PRIVATE_ANONYMOUS_FIXED_NOREPLACE, -1, 0);
+  if (BigInt(koffi.address(at)) !== BigInt(NATIVE_BASE)) return 'no executable memory at a fixed address';
+  const map = koffi.view(at, MAP_BYTES);
+  new Uint8Array(map).set(stubCode());
+  const view = new DataView(map);
+  if (view.byteLength < CONTEXT + 0xa00) return 'mapping too small';
+
+  // The handler runs on its own stack: RSP of the code under test may be anything.
+  const stack = new Uint8Array(1 << 16);
+  const stackT = new DataView(new ArrayBuffer(24));
+  stackT.setBigUint64(0, BigInt(koffi.address(stack)), true);
+  stackT.setBigUint64(16, BigInt(stack.length), true);
+  sigaltstack(new Uint8Array(stackT.buffer), null);
+  keep.push(stack);
+
+  const ours = new DataView(new ArrayBuffer(SIGACTION_BYTES));
+  ours.setBigUint64(0, BigInt(NATIVE_BASE + HANDLER), true);
+  ours.setInt32(136, SA_SIGINFO_ONSTACK_NODEFER, true);
+  const old = new Map<number, Uint8Array>();
+  for (const signal of [SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV]) {
+    const before = new Uint8Array(SIGACTION_BYTES);
+    sigaction(signal, new Uint8Array(ours.buffer), before);
+    old.set(signal, before);
+    view.setBigUint64(OLD_HANDLERS + 8 * signal, new DataView(before.buffer).getBigUint64(0, true), true);
+  }
+  const prototype = koffi.proto('int64_t native_entry()');
+  const enter = (): unknown => koffi.call(BigInt(NATIVE_BASE + ENTRY), prototype);
+  return new NativeProcessor(map, enter, () => {
+    for (const [signal, before] of old) sigaction(signal, before, null);
+    munmap(NATIVE_BASE, MAP_BYTES);
+  });
+}
+
+/** What must not be collected while signals may come. */
+const keep: Uint8Array[] = [];
