@@ -1,0 +1,223 @@
+/**
+ * Loads what `-kernel` names, without firmware: a Linux bzImage (unpacked on the host), a bare vmlinux, a kernel
+ * with a PVH entry, or a multiboot kernel; and says in which state the processor starts. Specification: the
+ * Linux/x86 boot protocol (Documentation/x86/boot.rst).
+ */
+import { UsageError } from '../core/errors.ts';
+import type { GuestMemory } from '../core/memory.ts';
+import type { EntryState } from '../x86/cpu.ts';
+import {
+  type BzImage,
+  isBzImage,
+  parseBzImage,
+  XLF_CAN_BE_LOADED_ABOVE_4G,
+  XLF_KERNEL_64,
+} from './bzimage.ts';
+import { decompress, detectCompression, type HostDecompressor } from './decompress/index.ts';
+import { type E820Entry, findRoom } from './e820.ts';
+import { elfExtent, hex, isElf, loadElf, parseElf, physicalEntry, type ElfImage } from './elf.ts';
+import { findMultibootHeader, loadMultiboot } from './multiboot.ts';
+import { findPvhEntry, loadPvh } from './pvh.ts';
+import {
+  BOOT_CS,
+  BOOT_DS,
+  GDT_LIMIT,
+  LOW_LAYOUT,
+  writeGdt,
+  writeIdentityPageTables,
+  writeZeroPage,
+} from './zeropage.ts';
+
+/** Keeps unpacked kernels between runs; `key` is made of the packed bytes. Failures count as absence. */
+export interface KernelCache {
+  get(key: string): Promise<Uint8Array | undefined>;
+  set(key: string, data: Uint8Array): Promise<void>;
+}
+
+export interface LoadOptions {
+  /** The file that `-kernel` names. */
+  readonly kernel: Uint8Array;
+  readonly initrd?: Uint8Array | undefined;
+  readonly cmdline?: string | undefined;
+  readonly e820: readonly E820Entry[];
+  /** Guest-physical address of the ACPI RSDP; 0 or absent: the kernel searches for it. */
+  readonly rsdp?: number | undefined;
+  /** 32 random bytes for the kernel's generator; absent: none. */
+  readonly rngSeed?: Uint8Array | undefined;
+  readonly decompress?: HostDecompressor | undefined;
+  readonly cache?: KernelCache | undefined;
+}
+
+/** Where protected-mode code goes that was not built for another address. */
+const LOAD_HIGH = 0x100000;
+
+/**
+ * Puts the kernel, its initrd, command line and tables into guest RAM.
+ * @returns the state in which the boot processor starts
+ * @throws UsageError for a file that is no kernel, or a command line or initrd that does not fit
+ */
+export async function loadLinux(memory: GuestMemory, options: LoadOptions): Promise<EntryState> {
+  const { kernel } = options;
+  if (kernel.length === 0) throw new UsageError('kernel image is empty');
+  if (isBzImage(kernel)) return loadBzImage(memory, options, parseBzImage(kernel));
+  const multiboot = findMultibootHeader(kernel);
+  if (multiboot !== undefined) return loadMultiboot(memory, options, multiboot);
+  if (isElf(kernel)) {
+    const elf = parseElf(kernel);
+    const pvh = findPvhEntry(elf);
+    if (pvh !== undefined) return loadPvh(memory, options, elf, pvh);
+    return loadVmlinux(memory, options, elf, undefined);
+  }
+  if (detectCompression(kernel) !== undefined) {
+    const unpacked = await decompress(kernel, 0, options.decompress);
+    if (isElf(unpacked) || isBzImage(unpacked)) return loadLinux(memory, { ...options, kernel: unpacked });
+  }
+  throw new UsageError('kernel image is neither a Linux bzImage nor an x86 ELF file nor a multiboot kernel');
+}
+
+async function loadBzImage(memory: GuestMemory, options: LoadOptions, image: BzImage): Promise<EntryState> {
+  const unpacked = await unpackPayload(image, options);
+  if (unpacked !== undefined && isElf(unpacked))
+    return loadVmlinux(memory, options, parseElf(unpacked), image);
+  return loadPacked(memory, options, image);
+}
+
+async function unpackPayload(image: BzImage, options: LoadOptions): Promise<Uint8Array | undefined> {
+  const { payload, payloadSize } = image;
+  if (payload === undefined) return undefined;
+  const format = detectCompression(payload);
+  // A kernel that packs itself in a way that we do not know unpacks itself, too.
+  if (format === undefined) return isElf(payload) ? payload : undefined;
+  const slow = format === 'xz' || format === 'lzma' || format === 'bzip2';
+  const key = slow ? cacheKey(payload) : '';
+  if (slow && options.cache !== undefined) {
+    const cached = await options.cache.get(key).catch(() => undefined);
+    if (cached !== undefined && cached.length === payloadSize && isElf(cached)) return cached;
+  }
+  // All but gzip carry the unpacked size in four bytes after their data; gzip's own trailer ends with it.
+  const packed = format === 'gzip' ? payload : payload.subarray(0, payload.length - 4);
+  const unpacked = await decompress(packed, payloadSize, options.decompress);
+  if (unpacked.length < payloadSize)
+    throw new UsageError(`kernel image is damaged: it unpacks to ${unpacked.length} of ${payloadSize} bytes`);
+  if (slow) await options.cache?.set(key, unpacked).catch(() => {});
+  return unpacked;
+}
+
+/** Length and two 32-bit FNV-style sums over all of the data: collisions need intent, and the user owns both. */
+function cacheKey(data: Uint8Array): string {
+  let a = 0x811c9dc5;
+  let b = 0x01234567;
+  for (let i = 0; i + 4 <= data.length; i += 4) {
+    const word = data[i]! | (data[i + 1]! << 8) | (data[i + 2]! << 16) | (data[i + 3]! << 24);
+    a = Math.imul(a ^ word, 0x01000193);
+    b = Math.imul((b << 13) | (b >>> 19), 5) ^ word;
+    a ^= a >>> 15;
+  }
+  const part = (value: number): string => (value >>> 0).toString(16).padStart(8, '0');
+  return `vmlinux-${data.length.toString(16)}-${part(a)}${part(b)}`;
+}
+
+/** A kernel that is unpacked: its segments go where they were linked, its entry point takes boot_params. */
+function loadVmlinux(
+  memory: GuestMemory,
+  options: LoadOptions,
+  elf: ElfImage,
+  image: BzImage | undefined,
+): EntryState {
+  const extent = elfExtent(elf);
+  if (extent.start < LOAD_HIGH)
+    throw new UsageError(
+      `kernel wants to be loaded at ${hex(extent.start)}, below 1 MiB, and has no multiboot header`,
+    );
+  loadElf(memory, elf);
+  const end = Math.max(extent.end, image === undefined ? 0 : extent.start + image.initSize);
+  writeBootParams(memory, options, image, { start: extent.start, end });
+  return entry(memory, elf.bits === 64, physicalEntry(elf));
+}
+
+/** A kernel that unpacks itself: its protected-mode part goes to the address that it prefers. */
+function loadPacked(memory: GuestMemory, options: LoadOptions, image: BzImage): EntryState {
+  const at = image.relocatable ? image.prefAddress : LOAD_HIGH;
+  const size = Math.max(image.initSize, image.protectedMode.length);
+  if (memory.slice(at, size) === undefined)
+    throw new UsageError(
+      `kernel does not fit in the guest's memory: it needs RAM from ${hex(at)} to ${hex(at + size)}; ` +
+        'give the guest more with -m',
+    );
+  memory.write(at, image.protectedMode);
+  writeBootParams(memory, options, image, { start: at, end: at + size });
+  const long = (image.xloadflags & XLF_KERNEL_64) !== 0;
+  return entry(memory, long, long ? at + 0x200 : at);
+}
+
+function entry(memory: GuestMemory, long: boolean, rip: number): EntryState {
+  writeGdt(memory, long);
+  const common = {
+    rip: BigInt(rip),
+    rsp: BigInt(LOW_LAYOUT.stackTop),
+    rsi: BigInt(LOW_LAYOUT.zeroPage),
+    rbx: 0n,
+    gdtBase: BigInt(LOW_LAYOUT.gdt),
+    gdtLimit: GDT_LIMIT,
+    codeSelector: BOOT_CS,
+    dataSelector: BOOT_DS,
+  };
+  if (!long) return { mode: 'flat32', ...common };
+  return { mode: 'long', ...common, cr3: BigInt(writeIdentityPageTables(memory)) };
+}
+
+function writeBootParams(
+  memory: GuestMemory,
+  options: LoadOptions,
+  image: BzImage | undefined,
+  kernel: { start: number; end: number },
+): void {
+  const cmdlineSize = image?.cmdlineSize ?? 2047;
+  writeCmdline(memory, options.cmdline ?? '', cmdlineSize);
+  const initrd = placeInitrd(memory, options, kernel, {
+    // The field is the highest address of the last byte.
+    limit: (image?.initrdAddrMax ?? 0x7fffffff) + 1,
+    above4G: image === undefined || (image.xloadflags & XLF_CAN_BE_LOADED_ABOVE_4G) !== 0,
+  });
+  writeZeroPage(memory, {
+    ...(image === undefined ? {} : { setupHeader: image.setupHeader }),
+    ...(options.rngSeed === undefined ? {} : { rngSeed: options.rngSeed }),
+    protocol: image?.version ?? 0x20f,
+    e820: options.e820,
+    cmdline: LOW_LAYOUT.cmdline,
+    cmdlineSize,
+    initrd,
+    initrdSize: initrd === 0 ? 0 : options.initrd!.length,
+    rsdp: options.rsdp ?? 0,
+  });
+}
+
+/** Writes the command line, zero-terminated; refuses one that the kernel would cut. */
+export function writeCmdline(memory: GuestMemory, cmdline: string, limit: number): void {
+  const text = new TextEncoder().encode(`${cmdline}\0`);
+  // The place ends where the next structure starts.
+  const room = Math.min(limit, LOW_LAYOUT.scratch - LOW_LAYOUT.cmdline - 1);
+  if (text.length - 1 > room)
+    throw new UsageError(`-append: ${text.length - 1} bytes are more than this kernel takes (${room})`);
+  memory.write(LOW_LAYOUT.cmdline, text);
+}
+
+/** Copies the initrd to the top of the RAM that the kernel can reach; returns where, 0 without one. */
+export function placeInitrd(
+  memory: GuestMemory,
+  options: LoadOptions,
+  kernel: { start: number; end: number },
+  reach: { limit: number; above4G: boolean },
+): number {
+  const { initrd, e820 } = options;
+  if (initrd === undefined || initrd.length === 0) return 0;
+  const at =
+    findRoom(e820, initrd.length, reach.limit, kernel) ??
+    (reach.above4G ? findRoom(e820, initrd.length, Number.MAX_SAFE_INTEGER, kernel) : undefined);
+  if (at === undefined || !memory.write(at, initrd))
+    throw new UsageError(
+      `initrd of ${initrd.length} bytes does not fit beside the kernel (which ends at ${hex(kernel.end)}); ` +
+        'give the guest more memory with -m',
+    );
+  return at;
+}
