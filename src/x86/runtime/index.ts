@@ -2,3 +2,4 @@ import { RIP } from '../layout';
 export function rip(): u64 {
   return load<u64>(RIP);
 }
+export * from './softfloat-sse';
