@@ -40,7 +40,9 @@ export function readProperties(
     let property = properties.find((candidate) => accepts(candidate, name));
     // A flag without a value may be a negated one: `nowait` is `wait=off`.
     if (property === undefined && entry.bare && name.startsWith('no')) {
-      property = properties.find((candidate) => candidate.type === 'bool' && accepts(candidate, name.slice(2)));
+      property = properties.find(
+        (candidate) => candidate.type === 'bool' && accepts(candidate, name.slice(2)),
+      );
       if (property !== undefined) {
         name = name.slice(2);
         value = 'off';
@@ -49,7 +51,8 @@ export function readProperties(
     property ??= properties.find((candidate) => candidate.list && accepts(candidate, listBase(name)));
     if (property === undefined) throw new UsageError(unknown(entry.name, properties, options.device));
     given.add(property.name);
-    if (property.ignored !== undefined) options.note?.(`${property.name}=${value} has no effect: ${property.ignored}`);
+    if (property.ignored !== undefined)
+      options.note?.(`${property.name}=${value} has no effect: ${property.ignored}`);
     if (property.list) (lists[property.name] ??= []).push(value);
     else values[property.name] = parseValue(property, value, options.device);
   }
@@ -71,5 +74,7 @@ function unknown(name: string, properties: readonly Property[], device: string |
     name,
     properties.map((property) => property.name),
   );
-  return device === undefined ? `Invalid parameter '${name}'${near}` : `Property '${device}.${name}' not found${near}`;
+  return device === undefined
+    ? `Invalid parameter '${name}'${near}`
+    : `Property '${device}.${name}' not found${near}`;
 }

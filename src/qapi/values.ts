@@ -14,7 +14,8 @@ export function parseSize(name: string, text: string, unit = 1): number {
   const match = /^(0x[0-9a-f]+|[0-9]+(?:\.[0-9]+)?)([bkmgtpe])?$/i.exec(text.trim());
   if (match === null) throw new UsageError(SIZE_ERROR(name));
   const [, digits, suffix] = match;
-  const bytes = Number(digits) * (suffix === undefined ? unit : 1024 ** SUFFIXES.indexOf(suffix.toLowerCase()));
+  const bytes =
+    Number(digits) * (suffix === undefined ? unit : 1024 ** SUFFIXES.indexOf(suffix.toLowerCase()));
   if (bytes >= 2 ** 64 || !Number.isInteger(bytes)) throw new UsageError(SIZE_ERROR(name));
   return bytes;
 }
@@ -44,7 +45,8 @@ function parseInteger(name: string, text: string): bigint {
   const match = /^([+-]?)(0x[0-9a-f]+|[0-9]+)$/i.exec(text.trim());
   if (match === null) throw new UsageError(`Parameter '${name}' expects integer`);
   const digits = match[2]!;
-  if (/^0[0-9]+$/.test(digits) && /[89]/.test(digits)) throw new UsageError(`Parameter '${name}' expects integer`);
+  if (/^0[0-9]+$/.test(digits) && /[89]/.test(digits))
+    throw new UsageError(`Parameter '${name}' expects integer`);
   const value = BigInt(/^0[0-9]+$/.test(digits) ? `0o${digits}` : digits);
   return match[1] === '-' ? -value : value;
 }
@@ -100,11 +102,15 @@ export function parseValue(property: Property, text: string, owner?: string): Pr
     }
     case 'mac':
       if (MAC.test(text)) return text.toLowerCase().replaceAll('-', ':');
-      throw new UsageError(`Property '${owner === undefined ? name : `${owner}.${name}`}' doesn't take value '${text}'`);
+      throw new UsageError(
+        `Property '${owner === undefined ? name : `${owner}.${name}`}' doesn't take value '${text}'`,
+      );
     case 'pci-devfn': {
       const devfn = parseDevfn(text);
       if (devfn !== undefined) return devfn;
-      throw new UsageError(`Property '${owner === undefined ? name : `${owner}.${name}`}' doesn't take value '${text}'`);
+      throw new UsageError(
+        `Property '${owner === undefined ? name : `${owner}.${name}`}' doesn't take value '${text}'`,
+      );
     }
     default:
       return text;

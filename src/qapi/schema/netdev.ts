@@ -1,0 +1,61 @@
+/** `-netdev TYPE` and `-nic`: the host's side of a network card. */
+import type { Property } from '../property.ts';
+
+const ID = { name: 'id', type: 'str', required: true, help: 'Name for -device' } as const;
+
+export const USER_NET_PROPERTIES = [
+  { name: 'net', type: 'str', help: 'Network of the guest (default: 10.0.2.0/24)' },
+  { name: 'host', type: 'str', help: 'Address of the host as the guest sees it (default: x.x.x.2)' },
+  { name: 'dns', type: 'str', help: 'Address of the name server (default: x.x.x.3)' },
+  { name: 'dhcpstart', type: 'str', help: 'First address that DHCP gives out (default: x.x.x.15)' },
+  { name: 'hostname', type: 'str', help: 'Name of the guest that DHCP reports' },
+  { name: 'domainname', type: 'str', help: 'Domain name that DHCP reports' },
+  { name: 'dnssearch', type: 'str', list: true, help: 'Domain search list of DHCP' },
+  { name: 'restrict', type: 'bool', help: 'Keep the guest from reaching the host and beyond' },
+  { name: 'hostfwd', type: 'str', list: true, help: '(tcp|udp):[hostaddr]:hostport-[guestaddr]:guestport' },
+  { name: 'guestfwd', type: 'str', list: true, help: 'tcp:server:port-chardev' },
+  { name: 'ipv4', type: 'bool', help: 'IPv4 (default: on)' },
+  { name: 'ipv6', type: 'bool', help: 'IPv6' },
+  { name: 'ipv6-net', type: 'str', help: 'IPv6 network' },
+  { name: 'ipv6-host', type: 'str', help: 'IPv6 address of the host' },
+  { name: 'ipv6-dns', type: 'str', help: 'IPv6 address of the name server' },
+  { name: 'tftp', type: 'str', help: 'Folder of the TFTP server' },
+  { name: 'tftp-server-name', type: 'str', help: 'Name of the TFTP server that DHCP reports' },
+  { name: 'bootfile', type: 'str', help: 'Boot file that DHCP reports' },
+  { name: 'smb', type: 'str', help: 'Folder of the SMB server' },
+  { name: 'smbserver', type: 'str', help: 'Address of the SMB server' },
+] as const satisfies readonly Property[];
+
+export interface NetdevType {
+  readonly name: string;
+  readonly properties: readonly Property[];
+  readonly help: string;
+  /** Set on types that QEMU has and this program has not yet. */
+  readonly missing?: string;
+}
+
+const LATER = 'not available yet; use user';
+
+export const NETDEV_TYPES = [
+  { name: 'user', properties: [ID, ...USER_NET_PROPERTIES], help: 'NAT, DHCP and DNS without privileges' },
+  { name: 'socket', properties: [ID], help: 'Connected machines', missing: LATER },
+  { name: 'stream', properties: [ID], help: 'A stream socket', missing: LATER },
+  { name: 'dgram', properties: [ID], help: 'A datagram socket', missing: LATER },
+  { name: 'hubport', properties: [ID], help: 'A port of a hub', missing: LATER },
+  { name: 'tap', properties: [ID], help: 'A tap interface of the host', missing: LATER },
+  { name: 'bridge', properties: [ID], help: 'A bridge of the host', missing: LATER },
+  { name: 'vhost-user', properties: [ID], help: 'Another process', missing: LATER },
+  { name: 'vhost-vdpa', properties: [ID], help: 'A vDPA device', missing: LATER },
+  { name: 'l2tpv3', properties: [ID], help: 'A tunnel', missing: LATER },
+  { name: 'vde', properties: [ID], help: 'A VDE switch', missing: LATER },
+] as const satisfies readonly NetdevType[];
+
+/** What `-nic` takes beside the back end's own properties. */
+export const NIC_PROPERTIES = [
+  { name: 'model', type: 'str', help: 'Card (default: virtio-net-pci)' },
+  { name: 'mac', type: 'mac', aliases: ['macaddr'], help: 'Ethernet address' },
+  { name: 'id', type: 'str', help: 'Name of the back end' },
+  { name: 'addr', type: 'str', help: 'PCI slot' },
+  { name: 'vectors', type: 'uint32', help: 'MSI-X vectors' },
+  { name: 'name', type: 'str', help: 'Name for the monitor' },
+] as const satisfies readonly Property[];
