@@ -1,0 +1,122 @@
+/**
+ * The configuration of a machine, complete and typed: what remains when the options are read and QEMU's defaults are
+ * filled in. Nothing is opened here; `createMachine` does that. See configure.ts for how options become this.
+ */
+import type { PropertyValue } from '../qapi/property.ts';
+import type { OptionEntry } from '../qapi/options.ts';
+
+/** A file by its path, or its content. */
+export type FileSource = string | Uint8Array;
+
+export interface CpuConfig {
+  readonly model: string;
+  readonly add: readonly string[];
+  readonly remove: readonly string[];
+}
+
+export interface RtcConfig {
+  /** 'utc', 'localtime', or milliseconds since 1970 that the clock shows at start. */
+  readonly base: 'utc' | 'localtime' | number;
+  readonly clock: 'host' | 'rt' | 'vm';
+}
+
+export interface ChardevConfig {
+  readonly id: string;
+  readonly type: string;
+  /** Typed values of the type's properties. */
+  readonly values: Readonly<Record<string, PropertyValue>>;
+  /** Several front ends share it. */
+  readonly mux: boolean;
+  /** A monitor is one of the front ends (`mon:`). */
+  readonly monitor: boolean;
+  /** The option that asked for it, for messages. */
+  readonly origin: string;
+}
+
+export interface DriveConfig {
+  readonly id: string;
+  readonly file: string | undefined;
+  readonly interface: 'none' | 'virtio';
+  readonly values: Readonly<Record<string, PropertyValue>>;
+  readonly snapshot: boolean;
+  readonly origin: string;
+}
+
+export interface NetdevConfig {
+  readonly id: string;
+  readonly type: string;
+  readonly values: Readonly<Record<string, PropertyValue>>;
+  /** Repeated properties: hostfwd, … */
+  readonly lists: Readonly<Record<string, readonly string[]>>;
+  readonly origin: string;
+}
+
+export interface ObjectConfig {
+  readonly id: string;
+  readonly type: string;
+  readonly values: Readonly<Record<string, PropertyValue>>;
+  readonly origin: string;
+}
+
+/** A device in the order in which it is plugged. Its entries are read by its class (registry.ts). */
+export interface DeviceConfig {
+  readonly driver: string;
+  readonly entries: readonly OptionEntry[];
+  readonly origin: string;
+}
+
+export interface FwCfgConfig {
+  readonly name: string;
+  readonly file?: string;
+  readonly text?: string;
+  readonly origin: string;
+}
+
+export interface TraceConfig {
+  /** Patterns of trace points to print. */
+  readonly patterns: readonly string[];
+  /** Print what guests do wrong, and what we lack, in `-d`'s words `guest_errors` and `unimp`. */
+  readonly guestErrors: boolean;
+  readonly unimplemented: boolean;
+  readonly file: string | undefined;
+}
+
+export interface MachineConfig {
+  readonly machine: 'pc' | 'q35';
+  readonly hpet: boolean;
+  readonly acpi: boolean;
+  readonly cpu: CpuConfig;
+  /** Bytes. */
+  readonly memory: number;
+  readonly name: string | undefined;
+  readonly processTitle: string | undefined;
+  readonly uuid: string | undefined;
+  readonly rtc: RtcConfig;
+  readonly kernel: FileSource | undefined;
+  readonly initrd: FileSource | undefined;
+  readonly append: string;
+  readonly rebootExits: boolean;
+  readonly shutdownStops: boolean;
+  readonly startPaused: boolean;
+  /** A slot is kept for the video card that QEMU would plug (at 00:02.0 on pc, 00:01.0 on q35). */
+  readonly videoSlot: boolean;
+  readonly chardevs: readonly ChardevConfig[];
+  /** Ids of chardevs for COM1…; undefined where there is no port. */
+  readonly serials: readonly (string | undefined)[];
+  readonly debugcons: readonly string[];
+  readonly drives: readonly DriveConfig[];
+  readonly netdevs: readonly NetdevConfig[];
+  readonly objects: readonly ObjectConfig[];
+  readonly devices: readonly DeviceConfig[];
+  readonly fwCfg: readonly FwCfgConfig[];
+  readonly trace: TraceConfig;
+  readonly pidfile: string | undefined;
+  readonly stats: boolean;
+  /** Notes for the user: what was accepted without effect. */
+  readonly notes: readonly string[];
+}
+
+/** RAM when -m is not given: 128 MiB, as QEMU's PC has. */
+export const DEFAULT_MEMORY = 128 * 2 ** 20;
+/** One WebAssembly memory holds at most 4 GiB, and the processor's own tables are in it too. */
+export const MAX_MEMORY = 3584 * 2 ** 20;

@@ -1,0 +1,148 @@
+/** -chardev, -serial, -monitor, -debugcon, -parallel: which byte streams there are, and what each is connected to. */
+import { UsageError } from '../core/errors.ts';
+import type { OptionEntry } from '../qapi/options.ts';
+import { checkId, lastValue } from '../qapi/options.ts';
+import type { Given } from '../qapi/parse-command-line.ts';
+import { blame } from '../qapi/parse-command-line.ts';
+import type { Property } from '../qapi/property.ts';
+import { readProperties } from '../qapi/read.ts';
+import type { ChardevType } from '../qapi/schema/chardev.ts';
+import { CHARDEV_TYPES, parseShortChardev } from '../qapi/schema/chardev.ts';
+import { defined, didYouMean } from '../qapi/suggest.ts';
+import type { ChardevConfig } from './config.ts';
+
+/** The chardevs that the options define, in order. */
+export class ChardevSet {
+  readonly list: ChardevConfig[] = [];
+
+  /** `-chardev TYPE,id=ID,…`. */
+  add(given: Given, note: (message: string) => void): void {
+    blame(given.origin, () => {
+      const type = lastValue(given.entries, 'backend');
+      const id = lastValue(given.entries, 'id');
+      if (type === undefined) throw new UsageError('chardev: backend is missing');
+      this.#define(type, given.entries, { id, origin: given.origin, monitor: false, note });
+    });
+  }
+
+  /** A short form; the id of the chardev that it names or makes, or undefined for `none`. */
+  addShort(text: string, id: string, origin: string): string | undefined {
+    return blame(origin, () => {
+      const short = parseShortChardev(text);
+      if (short === undefined) return undefined;
+      if (short.type === 'chardev') return this.#existing(lastValue(short.entries, 'id') ?? '', text);
+      this.#define(short.type, short.entries, { id, origin, monitor: short.monitor, note: () => {} });
+      return id;
+    });
+  }
+
+  #existing(id: string, text: string): string {
+    if (this.list.some((chardev) => chardev.id === id)) return id;
+    throw new UsageError(
+      `could not connect serial device to character backend '${text}': no chardev with id '${id}'${defined(
+        this.list.map((chardev) => chardev.id),
+      )}`,
+    );
+  }
+
+  #define(
+    type: string,
+    entries: readonly OptionEntry[],
+    about: {
+      readonly id: string | undefined;
+      readonly origin: string;
+      readonly monitor: boolean;
+      readonly note: (message: string) => void;
+    },
+  ): void {
+    const found = (CHARDEV_TYPES as readonly ChardevType[]).find((candidate) => candidate.name === type);
+    if (found === undefined)
+      throw new UsageError(
+        `'${type}' is not a valid char driver name${didYouMean(
+          type,
+          CHARDEV_TYPES.map((candidate) => candidate.name),
+        )}`,
+      );
+    if (found.missing !== undefined) throw new UsageError(`chardev type '${type}' is ${found.missing}`);
+    if (about.id === undefined) throw new UsageError('chardev: no id specified');
+    const id = checkId(about.id);
+    if (this.list.some((chardev) => chardev.id === id))
+      throw new UsageError(`Duplicate ID '${id}' for chardev`);
+    const own = entries.filter((entry) => entry.name !== 'backend' && entry.name !== 'id');
+    const properties = (found.properties as readonly Property[]).filter((property) => property.name !== 'id');
+    const { values } = readProperties(own, properties, { note: about.note });
+    if (type === 'stdio' && this.list.some((chardev) => chardev.type === 'stdio'))
+      throw new UsageError('cannot use stdio by multiple character devices');
+    if (type === 'mux')
+      this.#existing(String(values.chardev ?? ''), `mux of ${String(values.chardev ?? '')}`);
+    checkTarget(type, values);
+    this.list.push({
+      id,
+      type,
+      values,
+      mux: values.mux === true,
+      monitor: about.monitor,
+      origin: about.origin,
+    });
+  }
+}
+
+/** What a type cannot do without. */
+function checkTarget(type: string, values: Readonly<Record<string, unknown>>): void {
+  if (type === 'file' && values.path === undefined) throw new UsageError('chardev: file: no filename given');
+  if (type === 'pipe' && values.path === undefined)
+    throw new UsageError('chardev: pipe: no device path given');
+  if (type !== 'socket') return;
+  if (values.path === undefined && values.port === undefined && values.fd === undefined)
+    throw new UsageError("chardev: socket: needs 'path' (unix) or 'host' and 'port' (tcp)");
+  if (values.path !== undefined && values.port !== undefined)
+    throw new UsageError("chardev: socket: 'path' (unix) and 'port' (tcp) exclude each other");
+  if (values.server !== true && values.wait !== undefined)
+    throw new UsageError("'wait' option is incompatible with socket in client connect mode");
+  if (values.server === true && values.reconnect !== undefined && values.reconnect !== 0)
+    throw new UsageError("'reconnect' option is incompatible with socket in server listen mode");
+  for (const name of ['telnet', 'tn3270', 'websocket', 'tls-creds', 'tls-authz', 'fd'])
+    if (values[name] !== undefined && values[name] !== false)
+      throw new UsageError(`chardev: socket: '${name}' is not available yet`);
+}
+
+/** QEMU keeps room for four PC serial ports. */
+const MAX_SERIALS = 4;
+
+/**
+ * COM ports and debug consoles. With `terminal`, COM1 is on standard input and output unless -serial or -monitor say
+ * otherwise, as -nographic has it.
+ */
+export function configureSerials(
+  given: readonly Given[],
+  chardevs: ChardevSet,
+  defaults: { readonly terminal: boolean; readonly nodefaults: boolean },
+): { serials: (string | undefined)[]; debugcons: string[] } {
+  const monitors = given.filter((one) => one.name === 'monitor');
+  for (const one of monitors) {
+    if (one.text !== 'none' && one.text !== 'null')
+      throw new UsageError(`${one.origin}: there is no monitor yet: use -monitor none`);
+  }
+  for (const one of given)
+    if (one.name === 'parallel' && one.text !== 'none' && one.text !== 'null')
+      throw new UsageError(`${one.origin}: there are no parallel ports: use -parallel none`);
+  const serials = given
+    .filter((one) => one.name === 'serial')
+    .map((one, index) => {
+      if (index >= MAX_SERIALS) throw new UsageError(`${one.origin}: a PC has ${MAX_SERIALS} serial ports`);
+      return chardevs.addShort(one.text, `serial${index}`, one.origin);
+    });
+  // A -device isa-serial takes the place of the default port.
+  const replaced = given.some(
+    (one) => one.name === 'device' && lastValue(one.entries, 'driver') === 'isa-serial',
+  );
+  if (serials.length === 0 && !replaced && !defaults.nodefaults) {
+    // Without -monitor the terminal is shared with the monitor: Ctrl-A C goes there.
+    const text = !defaults.terminal ? 'null' : monitors.length > 0 ? 'stdio' : 'mon:stdio';
+    serials.push(chardevs.addShort(text, 'serial0', `-serial ${text}`));
+  }
+  const debugcons = given
+    .filter((one) => one.name === 'debugcon')
+    .flatMap((one, index) => chardevs.addShort(one.text, `debugcon${index}`, one.origin) ?? []);
+  return { serials, debugcons };
+}
