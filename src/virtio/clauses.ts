@@ -29,6 +29,7 @@ export const CLAUSE = {
   versionOne: 'drv:Reserved Feature Bits#1',
   availIdxDecremented: `drv:${BASIC} / Virtqueues / The Virtqueue Available Ring#1`,
   queueConfiguredFirst: `drv:${COMMON}#4`,
+  resetWait: `drv:${COMMON}#5`,
   queueSizePowerOfTwo: `drv:${COMMON}#3`,
   queueEnableZero: `drv:${COMMON}#6`,
 } as const;

@@ -47,8 +47,15 @@ export interface VirtioDevice {
   start(): void;
   /** The driver put buffers into queue `index` (or may have). Serve it, now or later. */
   notify(index: number): void;
-  /** Reset or loss of the device: forget all requests in flight; completions that come later are dropped. */
-  stop(): void;
-  /** One queue was reset by the driver (VIRTIO_F_RING_RESET, §2.6.1). */
-  queueReset?(index: number): void;
+  /**
+   * Reset or loss of the device: forget all requests in flight; completions that come later are dropped. May come
+   * without a `start`, and more than once. A device whose back end may still write into guest memory returns a
+   * promise: the driver sees the reset as done (status 0) when it settles (§2.4.1).
+   */
+  stop(): void | Promise<void>;
+  /**
+   * One queue was reset by the driver (VIRTIO_F_RING_RESET, §2.6.1): its chains are void from now on. Returns a
+   * promise like `stop`; `queue_reset` reads 1 until it settles.
+   */
+  queueReset?(index: number): void | Promise<void>;
 }

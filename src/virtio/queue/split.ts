@@ -80,6 +80,7 @@ export class SplitQueue implements Queue {
   readonly #traceInterrupt: TracePoint;
   #setup: RingSetup | undefined;
   #broken = false;
+  #paused = false;
   #size: number;
   // Offsets into memory: descriptors in bytes, the rest in 16-bit (or, for used elements, 32-bit) units.
   #desc = 0;
@@ -157,7 +158,7 @@ export class SplitQueue implements Queue {
     this.#usedIdxAt = (used + l.USED_IDX) >>> 1;
     this.#usedRingAt = (used + l.USED_RING) >>> 2;
     this.#availEventAt = (used + l.USED_RING + l.USED_ELEM_SIZE * size) >>> 1;
-    this.#byHead = new Array<SplitChain | undefined>(size).fill(undefined);
+    this.#byHead = Array.from({ length: size }, () => undefined);
     return true;
   }
 
@@ -179,6 +180,11 @@ export class SplitQueue implements Queue {
   /** Stops the queue for good (until reset): the device is in need of a reset. */
   markBroken(): void {
     this.#broken = true;
+  }
+
+  /** Keeps the device from the ring while it may not reach memory (PCI bus mastering is off). */
+  setPaused(paused: boolean): void {
+    this.#paused = paused;
   }
 
   save(): QueueState {
@@ -225,7 +231,7 @@ export class SplitQueue implements Queue {
   }
 
   get enabled(): boolean {
-    return this.#setup !== undefined && !this.#broken;
+    return this.#setup !== undefined && !this.#broken && !this.#paused;
   }
 
   get empty(): boolean {
