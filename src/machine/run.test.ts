@@ -1,0 +1,228 @@
+import { describe, expect, it } from 'vitest';
+import { GuestMemory } from '../core/memory.ts';
+import type { CpuInterface, RunResult } from '../x86/cpu.ts';
+import { MachineClock } from './clock.ts';
+import { RunLoop } from './run.ts';
+import type { WakeUp, Yielder } from './run.ts';
+
+/** Time that moves by one microsecond for 1000 instructions, and as long as asked when slept. */
+class World implements Yielder {
+  time = 0;
+  yields = 0;
+  naps = 0;
+  sleeps: number[] = [];
+  onYield: () => void = () => {};
+  monotonic = () => this.time;
+  wall = () => 1e12 + this.time / 1e6;
+  async yieldToHost(): Promise<void> {
+    this.yields++;
+    this.onYield();
+  }
+  sleep(milliseconds: number, wake: WakeUp): Promise<void> {
+    this.sleeps.push(milliseconds);
+    if (Number.isFinite(milliseconds)) {
+      this.time += milliseconds * 1e6;
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => wake.listen(resolve));
+  }
+  nap(milliseconds: number): void {
+    this.naps++;
+    this.time += milliseconds * 1e6;
+  }
+}
+
+class FakeCpu implements CpuInterface {
+  readonly guestMemory = GuestMemory.create(4096);
+  instructionCount = 0;
+  interrupt = false;
+  runs: number[] = [];
+  behave: (budget: number) => RunResult = () => 'budget';
+  readonly world: World;
+  constructor(world: World) {
+    this.world = world;
+  }
+  mapRom(): void {}
+  reset(): void {}
+  enter(): void {}
+  run(budget: number): RunResult {
+    this.runs.push(budget);
+    const result = this.behave(budget);
+    if (result === 'budget') {
+      this.instructionCount += budget;
+      this.world.time += budget;
+    }
+    return result;
+  }
+  setInterrupt(level: boolean): void {
+    this.interrupt = level;
+  }
+  nmi(): void {}
+  stop(): void {}
+  stats() {
+    return {};
+  }
+  describeRegisters() {
+    return '';
+  }
+}
+
+function machine() {
+  const world = new World();
+  const cpu = new FakeCpu(world);
+  const clock = new MachineClock(world);
+  const seen = { shutdowns: 0, requests: 0 };
+  const loop = new RunLoop(cpu, clock, world, {
+    onShutdown: () => {
+      seen.shutdowns++;
+      loop.end();
+    },
+    onRequest: () => {
+      seen.requests++;
+    },
+  });
+  return { world, cpu, clock, loop, seen };
+}
+
+describe('run loop', () => {
+  it('gives the host a turn every slice while the guest computes', async () => {
+    const { world, loop, cpu } = machine();
+    world.onYield = () => {
+      if (world.yields === 10) loop.end();
+    };
+    loop.resume();
+    await loop.run();
+    expect(world.yields).toBe(10);
+    // 1 instruction is 1 ns here: ten slices of about 2 ms.
+    expect(world.time).toBeGreaterThan(18e6);
+    expect(world.time).toBeLessThan(24e6);
+    expect(cpu.runs.length).toBeGreaterThan(50);
+  });
+
+  it('fires timers within a quantum of their deadline', async () => {
+    const { world, loop, clock } = machine();
+    let fired = -1;
+    clock.schedule(1_234_567, () => {
+      fired = clock.now();
+      loop.end();
+    });
+    loop.resume();
+    await loop.run();
+    expect(fired).toBeGreaterThanOrEqual(1_234_567);
+    expect(fired).toBeLessThan(1_234_567 + 200_000);
+    expect(world.sleeps).toEqual([]);
+  });
+
+  it('sleeps while the processor is halted, until the next timer raises an interrupt', async () => {
+    const { world, loop, clock, cpu } = machine();
+    let halted = 0;
+    cpu.behave = () => {
+      halted++;
+      if (cpu.interrupt) loop.end();
+      return 'halted';
+    };
+    clock.schedule(50e6, () => loop.setInterrupt(true));
+    loop.resume();
+    await loop.run();
+    expect(halted).toBe(2);
+    expect(world.sleeps.length).toBe(1);
+    expect(world.sleeps[0]).toBeCloseTo(50, 0);
+    expect(loop.slept).toBeGreaterThan(49e6);
+  });
+
+  it('naps when the next timer is nearer than a millisecond', async () => {
+    const { world, loop, clock, cpu } = machine();
+    cpu.behave = () => {
+      if (cpu.interrupt) loop.end();
+      return 'halted';
+    };
+    clock.schedule(300_000, () => loop.setInterrupt(true));
+    loop.resume();
+    await loop.run();
+    expect(world.naps).toBe(1);
+    expect(world.sleeps).toEqual([]);
+  });
+
+  it('wakes from an endless sleep when a device raises an interrupt', async () => {
+    const { world, loop, cpu } = machine();
+    cpu.behave = () => {
+      if (cpu.interrupt) loop.end();
+      else setTimeout(() => loop.setInterrupt(true), 5);
+      return 'halted';
+    };
+    loop.resume();
+    await loop.run();
+    expect(world.sleeps).toEqual([Number.POSITIVE_INFINITY]);
+    expect(cpu.runs.length).toBe(2);
+  });
+
+  it('does not spin when an interrupt is pending but the processor halted with interrupts disabled', async () => {
+    const { world, loop, cpu } = machine();
+    cpu.behave = () => 'halted';
+    loop.resume();
+    loop.setInterrupt(true);
+    setTimeout(() => loop.end(), 20);
+    await loop.run();
+    expect(cpu.runs.length).toBeLessThan(4);
+    expect(world.sleeps.length).toBeLessThan(4);
+  });
+
+  it('stops time while paused', async () => {
+    const { world, loop, clock } = machine();
+    world.onYield = () => {
+      if (world.yields === 1) {
+        loop.pause();
+        const at = clock.now();
+        setTimeout(() => {
+          world.time += 5e9;
+          expect(clock.now()).toBe(at);
+          loop.resume();
+        }, 5);
+      } else loop.end();
+    };
+    loop.resume();
+    await loop.run();
+    expect(clock.now()).toBeLessThan(1e9);
+    expect(world.sleeps).toEqual([Number.POSITIVE_INFINITY]);
+  });
+
+  it('tells of a triple fault', async () => {
+    const { loop, cpu, seen } = machine();
+    cpu.behave = () => 'shutdown';
+    loop.resume();
+    await loop.run();
+    expect(seen.shutdowns).toBe(1);
+  });
+
+  it('serves requests outside the processor', async () => {
+    const { loop, world, seen } = machine();
+    loop.resume();
+    loop.request();
+    world.onYield = () => loop.end();
+    await loop.run();
+    expect(seen.requests).toBe(1);
+  });
+
+  it('starts paused until it is resumed', async () => {
+    const { loop, cpu } = machine();
+    setTimeout(() => {
+      expect(cpu.runs.length).toBe(0);
+      loop.end();
+    }, 5);
+    await loop.run();
+  });
+});
+
+describe('machine clock', () => {
+  it('shows the wall clock at an offset, or counts machine time from a base', () => {
+    const world = new World();
+    const host = new MachineClock(world, { kind: 'host', offset: 5000 });
+    expect(host.wallClock()).toBe(1e12 + 5000);
+    const vm = new MachineClock(world, { kind: 'vm', base: 1000 });
+    world.time += 2e9;
+    expect(vm.wallClock()).toBe(1000);
+    vm.cont();
+    world.time += 2e9;
+    expect(vm.wallClock()).toBeCloseTo(3000);
+  });
+});

@@ -1,0 +1,214 @@
+/**
+ * The run loop: the processor in slices, timers between them, the host's event loop after each few milliseconds, and
+ * real sleep while the guest has nothing to do. It knows the processor, the clock and a way to wait; no devices.
+ */
+import type { CpuInterface } from '../x86/cpu.ts';
+import type { MachineClock } from './clock.ts';
+
+/** How the loop lets the host go on. */
+export interface Yielder {
+  /** Resolves after the host's event loop has had one turn. */
+  yieldToHost(): Promise<void>;
+  /** Resolves after `milliseconds` (Infinity: never by itself), or at `wake`. */
+  sleep(milliseconds: number, wake: WakeUp): Promise<void>;
+  /** Blocks for a time shorter than the host's timers can measure; absent where that is not possible. */
+  nap?(milliseconds: number): void;
+}
+
+/** Ends a sleep early. A wake before the sleep makes the next sleep end at once. */
+export class WakeUp {
+  #resolve: (() => void) | undefined;
+  #pending = false;
+
+  wake(): void {
+    this.#pending = true;
+    this.#resolve?.();
+  }
+
+  /** Calls back at the next `wake` (or now); returns the way to call it off. */
+  listen(resolve: () => void): () => void {
+    if (this.#pending) resolve();
+    else this.#resolve = resolve;
+    return () => {
+      this.#resolve = undefined;
+    };
+  }
+
+  get pending(): boolean {
+    return this.#pending;
+  }
+
+  clear(): void {
+    this.#pending = false;
+  }
+}
+
+/** Nanoseconds between looks at the timers: the error of a timer that fires while the guest computes. */
+const QUANTUM = 200_000;
+/** Nanoseconds between turns of the host's event loop: the delay of input while the guest computes. */
+const SLICE = 2_000_000;
+/** Instructions in the first quantum, before the speed is known. */
+const FIRST_BUDGET = 20_000;
+const LEAST_BUDGET = 1_000;
+/** So that a quantum ends in this century whatever the measurements say. */
+const MOST_BUDGET = 50_000_000;
+/** Sleeps shorter than this (ms) are naps: the host's timers count whole milliseconds. */
+const NAP = 1;
+
+export interface RunLoopHooks {
+  /** The processor shut down (triple fault). The loop goes on if the hook resets it. */
+  onShutdown(): void;
+  /** Called between slices, when `request` asked for it. */
+  onRequest(): void;
+}
+
+export class RunLoop {
+  readonly #cpu: CpuInterface;
+  readonly #clock: MachineClock;
+  readonly #host: Yielder;
+  readonly #hooks: RunLoopHooks;
+  readonly #wake = new WakeUp();
+  #running = false;
+  #ended = false;
+  #requested = false;
+  #halted = false;
+  /** The interrupt line was raised since the processor halted. With interrupts disabled it stays halted anyway. */
+  #attention = false;
+  /** Instructions a nanosecond, measured. */
+  #speed = FIRST_BUDGET / QUANTUM;
+  /** Nanoseconds of the clock that the loop slept. */
+  slept = 0;
+
+  constructor(cpu: CpuInterface, clock: MachineClock, host: Yielder, hooks: RunLoopHooks) {
+    this.#cpu = cpu;
+    this.#clock = clock;
+    this.#host = host;
+    this.#hooks = hooks;
+    clock.onSooner = () => this.#wake.wake();
+  }
+
+  get running(): boolean {
+    return this.#running;
+  }
+
+  /** The processor may run from now on. */
+  resume(): void {
+    if (this.#running || this.#ended) return;
+    this.#running = true;
+    this.#clock.cont();
+    this.#wake.wake();
+  }
+
+  /** The processor stops before its next slice; when called between slices, at once. */
+  pause(): void {
+    if (!this.#running) return;
+    this.#running = false;
+    this.#clock.stop();
+    this.#cpu.stop();
+    this.#wake.wake();
+  }
+
+  /** `run` returns soon. */
+  end(): void {
+    this.#ended = true;
+    this.#running = false;
+    this.#cpu.stop();
+    this.#wake.wake();
+  }
+
+  /** The interrupt line of the processor: a raised line ends its sleep. */
+  setInterrupt(level: boolean): void {
+    this.#cpu.setInterrupt(level);
+    if (!level) return;
+    this.#attention = true;
+    this.#wake.wake();
+  }
+
+  nmi(): void {
+    this.#cpu.nmi();
+    this.#halted = false;
+    this.#wake.wake();
+  }
+
+  /** Has `onRequest` called outside the processor's run: for resets that a guest's own write asks for. */
+  request(): void {
+    this.#requested = true;
+    this.#cpu.stop();
+    this.#wake.wake();
+  }
+
+  /** The processor was reset: it is not halted any more. */
+  noteReset(): void {
+    this.#halted = false;
+  }
+
+  /** Runs until `end`. */
+  async run(): Promise<void> {
+    while (!this.#ended) {
+      this.#wake.clear();
+      if (this.#requested) {
+        this.#requested = false;
+        this.#hooks.onRequest();
+        continue;
+      }
+      if (!this.#running) {
+        await this.#host.sleep(Number.POSITIVE_INFINITY, this.#wake);
+        continue;
+      }
+      this.#clock.runTimers();
+      if (this.#halted && !this.#attention) {
+        await this.#idle();
+        continue;
+      }
+      this.#slice();
+      await this.#host.yieldToHost();
+    }
+  }
+
+  /** Sleeps until the next timer or a wake. */
+  async #idle(): Promise<void> {
+    const start = this.#clock.now();
+    const wait = (this.#clock.timers.next() - start) / 1e6;
+    if (wait <= 0 || this.#wake.pending) return;
+    if (wait >= NAP) await this.#host.sleep(wait, this.#wake);
+    else {
+      // Input first, then the rest of the millisecond without the event loop.
+      await this.#host.yieldToHost();
+      if (this.#wake.pending || !this.#running) return;
+      const rest = (this.#clock.timers.next() - this.#clock.now()) / 1e6;
+      if (rest > 0) this.#host.nap?.(Math.min(rest, NAP));
+    }
+    this.slept += this.#clock.now() - start;
+  }
+
+  /** Quanta until the slice is over or the guest has nothing to do. */
+  #slice(): void {
+    const clock = this.#clock;
+    let now = clock.now();
+    const end = now + SLICE;
+    while (now < end && this.#running && !this.#requested) {
+      const until = Math.min(now + QUANTUM, clock.timers.next());
+      const budget = Math.max(LEAST_BUDGET, Math.min(MOST_BUDGET, (until - now) * this.#speed));
+      const before = this.#cpu.instructionCount;
+      const result = this.#cpu.run(Math.floor(budget));
+      const after = clock.now();
+      this.#measure(this.#cpu.instructionCount - before, after - now);
+      now = after;
+      this.#halted = result === 'halted';
+      if (this.#halted) this.#attention = false;
+      if (result === 'shutdown') {
+        this.#hooks.onShutdown();
+        return;
+      }
+      clock.runTimers();
+      if (this.#halted && !this.#attention) return;
+    }
+  }
+
+  /** A moving average; short runs say little about speed. */
+  #measure(instructions: number, nanoseconds: number): void {
+    if (instructions < LEAST_BUDGET || nanoseconds <= 0) return;
+    const speed = instructions / nanoseconds;
+    this.#speed += (speed - this.#speed) / 8;
+  }
+}
