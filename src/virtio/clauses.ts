@@ -28,6 +28,7 @@ export const CLAUSE = {
   exposedAltered: 'drv:General Initialization And Device Operation / Device Cleanup#1',
   versionOne: 'drv:Reserved Feature Bits#1',
   availIdxDecremented: `drv:${BASIC} / Virtqueues / The Virtqueue Available Ring#1`,
+  readOnlyCommon: `drv:${COMMON}#1`,
   queueConfiguredFirst: `drv:${COMMON}#4`,
   resetWait: `drv:${COMMON}#5`,
   queueSizePowerOfTwo: `drv:${COMMON}#3`,

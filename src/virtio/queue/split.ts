@@ -286,7 +286,7 @@ export class SplitQueue implements Queue {
   push(chain: Chain, written: number): void {
     const own = chain as SplitChain;
     // A completion for a ring that was reset, or that broke, meanwhile: nobody waits for it.
-    if (own.epoch !== this.#epoch || !this.enabled) return;
+    if (own.epoch !== this.#epoch || this.#broken) return;
     assert(written >= 0 && written <= own.writableLength, `${this.name}: used length`, { written });
     let left = written;
     for (let i = 0; left > 0; i++) {
@@ -306,7 +306,7 @@ export class SplitQueue implements Queue {
   }
 
   flush(): void {
-    if (!this.enabled || this.#published === this.#usedIdx) return;
+    if (this.#broken || this.#published === this.#usedIdx) return;
     const old = this.#published;
     this.#published = this.#usedIdx;
     Atomics.store(this.#u16, this.#usedIdxAt, this.#usedIdx);
