@@ -59,7 +59,7 @@ export interface RunLoopHooks {
   /** The processor shut down (triple fault). The loop goes on if the hook resets it. */
   onShutdown(): void;
   /** Called between slices, when `request` asked for it. */
-  onRequest(): void;
+  onRequest(): void | Promise<void>;
 }
 
 export class RunLoop {
@@ -148,7 +148,7 @@ export class RunLoop {
       this.#wake.clear();
       if (this.#requested) {
         this.#requested = false;
-        this.#hooks.onRequest();
+        await this.#hooks.onRequest();
         continue;
       }
       if (!this.#running) {

@@ -1,0 +1,47 @@
+/**
+ * What a machine needs of the computer and the program that it runs in. `src/host/node/machine-host.ts` has it for
+ * Node.js; tests have their own. Everything that depends on an operating system comes in here.
+ */
+import type { BlockHost } from '../block/file.ts';
+import type { HostDecompressor } from '../boot/decompress/index.ts';
+import type { KernelCache } from '../boot/linux.ts';
+import type { CharHost } from '../chardev/host.ts';
+import type { Netdev } from '../net/netdev.ts';
+import type { CpuBus, CpuInterface } from '../x86/cpu.ts';
+import type { TimeSource } from './clock.ts';
+import type { CpuConfig, NetdevConfig } from './config.ts';
+import type { Yielder } from './run.ts';
+
+/** What a processor is made of. */
+export interface CpuRequest {
+  readonly cpu: CpuConfig;
+  /** Bytes of RAM from address 0, and from 4 GiB. */
+  readonly ramBelow4G: number;
+  readonly ramAbove4G: number;
+  readonly bus: CpuBus;
+}
+
+/** Opens a netdev back end; `warn` goes to the user. */
+export type NetdevFactory = (config: NetdevConfig, warn: (message: string) => void) => Promise<Netdev>;
+
+export interface MachineHost extends Yielder {
+  readonly time: TimeSource;
+  /** The host's time zone, in milliseconds east of UTC. */
+  readonly localOffset: number;
+  readonly block: BlockHost;
+  readonly char: CharHost;
+  /** Content of a file; rejects with a `HostError` whose message ends in the reason. */
+  readFile(path: string): Promise<Uint8Array>;
+  /** A file that is read on and on, for -object rng-random; opens or throws a `HostError`. */
+  openRandom(path: string): { fill(view: Uint8Array): Promise<void>; close(): Promise<void> };
+  /** Fills with random bytes fit for keys. */
+  random(view: Uint8Array): void;
+  readonly decompress?: HostDecompressor;
+  readonly kernelCache?: KernelCache;
+  createCpu(request: CpuRequest): Promise<CpuInterface>;
+  createNetdev: NetdevFactory;
+  /** A log that -D or -trace file= names; lines without their newline. */
+  openLog(path: string): { line(text: string): void; close(): void };
+  /** For the user. */
+  warn(message: string): void;
+}
