@@ -131,7 +131,11 @@ describe('virtio-rng', () => {
 
   test('a failing source is asked again, and the guest waits', () => {
     let broken = true;
-    const { rig: r, clock, tracer } = rig({
+    const {
+      rig: r,
+      clock,
+      tracer,
+    } = rig({
       fill: (buffer) => {
         if (broken) throw new Error('no entropy');
         buffer.fill(1);
