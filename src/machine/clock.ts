@@ -16,7 +16,6 @@ export interface TimeSource {
 export class MachineClock implements Clock {
   readonly timers = new TimerQueue();
   readonly #source: TimeSource;
-  readonly #wall: () => number;
   /** Value of the source at which `now()` is 0, while running. */
   #origin: number;
   /** `now()` while stopped. */
@@ -24,15 +23,10 @@ export class MachineClock implements Clock {
   /** Called when a timer is set that is sooner than all others: a sleeping machine must look again. */
   onSooner: (deadline: number) => void = () => {};
 
-  /**
-   * The clock starts stopped, at 0.
-   * @param wall what the real-time clock shows: from the host's clock, or counted from a base
-   */
-  constructor(source: TimeSource, wall: WallTime = { kind: 'host', offset: 0 }) {
+  /** The clock starts stopped, at 0. */
+  constructor(source: TimeSource) {
     this.#source = source;
     this.#origin = source.monotonic();
-    this.#wall =
-      wall.kind === 'host' ? () => source.wall() + wall.offset : () => wall.base + this.now() / 1e6;
   }
 
   get running(): boolean {
@@ -44,7 +38,7 @@ export class MachineClock implements Clock {
   }
 
   wallClock(): number {
-    return this.#wall();
+    return this.#source.wall();
   }
 
   schedule(deadline: number, fire: () => void): Timer {
@@ -69,20 +63,4 @@ export class MachineClock implements Clock {
   runTimers(): void {
     this.timers.run(this.now());
   }
-}
-
-/** `-rtc clock=host` follows the host's clock at an offset; `clock=vm` counts machine time from a base (ms). */
-export type WallTime =
-  | { readonly kind: 'host'; readonly offset: number }
-  | { readonly kind: 'vm'; readonly base: number };
-
-/** What `-rtc` asks for. `localOffset` is the host's time zone, in ms east of UTC. */
-export function wallTime(
-  rtc: { readonly base: 'utc' | 'localtime' | number; readonly clock: 'host' | 'rt' | 'vm' },
-  source: TimeSource,
-  localOffset: number,
-): WallTime {
-  const wall = source.wall();
-  const shown = rtc.base === 'utc' ? wall : rtc.base === 'localtime' ? wall + localOffset : rtc.base;
-  return rtc.clock === 'vm' ? { kind: 'vm', base: shown } : { kind: 'host', offset: shown - wall };
 }

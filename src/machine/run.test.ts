@@ -214,15 +214,17 @@ describe('run loop', () => {
 });
 
 describe('machine clock', () => {
-  it('shows the wall clock at an offset, or counts machine time from a base', () => {
+  it('stands still until it is started, and follows the host from there', () => {
     const world = new World();
-    const host = new MachineClock(world, { kind: 'host', offset: 5000 });
-    expect(host.wallClock()).toBe(1e12 + 5000);
-    const vm = new MachineClock(world, { kind: 'vm', base: 1000 });
+    const clock = new MachineClock(world);
     world.time += 2e9;
-    expect(vm.wallClock()).toBe(1000);
-    vm.cont();
-    world.time += 2e9;
-    expect(vm.wallClock()).toBeCloseTo(3000);
+    expect(clock.now()).toBe(0);
+    clock.cont();
+    world.time += 3e9;
+    expect(clock.now()).toBe(3e9);
+    clock.stop();
+    world.time += 1e9;
+    expect(clock.now()).toBe(3e9);
+    expect(clock.wallClock()).toBe(1e12 + 6000);
   });
 });

@@ -1,0 +1,201 @@
+/**
+ * The host's side of a machine: chardevs, drives, netdevs and objects, opened in the order of the command line, each
+ * used by one device. Opening fails with the option in front of the reason; what was open by then is closed again.
+ */
+import type { BlockBackend } from '../block/backend.ts';
+import { openBlock } from '../block/open.ts';
+import type { BlockOptions } from '../block/open.ts';
+import type { Chardev } from '../chardev/chardev.ts';
+import { createChardev } from '../chardev/create.ts';
+import { MuxChardev } from '../chardev/mux.ts';
+import type { MuxActions } from '../chardev/mux.ts';
+import { WebStreamChardev } from '../chardev/web.ts';
+import { HostError, ParavaneError, UsageError } from '../core/errors.ts';
+import { attachMonitorPlaceholder } from '../monitor/placeholder.ts';
+import type { Netdev } from '../net/netdev.ts';
+import { defined } from '../qapi/suggest.ts';
+import type { ChardevConfig, DriveConfig, MachineConfig, NetdevConfig, ObjectConfig } from './config.ts';
+import type { MachineHost } from './host.ts';
+
+/** A source of random numbers, as virtio-rng takes it. */
+export interface RandomSource {
+  fill(view: Uint8Array): void | Promise<void>;
+}
+
+interface Entry<T> {
+  readonly thing: T;
+  /** Who has it, for messages. */
+  user: string | undefined;
+}
+
+/** The error with the option in front, whatever its kind. */
+function at(origin: string, error: unknown): unknown {
+  if (!(error instanceof ParavaneError) || error.message.startsWith(origin)) return error;
+  const message = `${origin}: ${error.message}`;
+  if (error instanceof UsageError) return new UsageError(message, { cause: error });
+  return new HostError(message, { cause: error });
+}
+
+export class Backends {
+  readonly chardevs = new Map<string, Entry<Chardev>>();
+  readonly drives = new Map<string, Entry<BlockBackend> & { readonly config: DriveConfig }>();
+  /** Drives without a medium. */
+  readonly emptyDrives = new Map<string, DriveConfig>();
+  readonly netdevs = new Map<string, Entry<Netdev>>();
+  readonly randomSources = new Map<string, RandomSource>();
+  readonly objects = new Map<string, ObjectConfig>();
+  readonly #close: (() => Promise<void>)[] = [];
+
+  /** Opens everything that `config` names. */
+  static async open(config: MachineConfig, host: MachineHost, actions: MuxActions): Promise<Backends> {
+    const backends = new Backends();
+    try {
+      for (const object of config.objects) backends.#openObject(object, host);
+      for (const chardev of config.chardevs) await backends.#openChardev(chardev, host, actions);
+      for (const drive of config.drives) await backends.#openDrive(drive, host);
+      for (const netdev of config.netdevs) await backends.#openNetdev(netdev, host);
+      return backends;
+    } catch (error) {
+      await backends.close().catch(() => {});
+      throw error;
+    }
+  }
+
+  /** The chardev `id` for one front end; `user` is the device, for the message when it is taken. */
+  claimChardev(id: string, user: string): Chardev {
+    const entry = this.chardevs.get(id);
+    if (entry === undefined)
+      throw new UsageError(
+        `Property '${user}.chardev' can't find value '${id}'${defined(this.chardevs.keys())}`,
+      );
+    if (entry.thing instanceof MuxChardev) {
+      if (entry.thing.free > 0) return entry.thing.port();
+    } else if (entry.user === undefined) {
+      entry.user = user;
+      return entry.thing;
+    }
+    throw new UsageError(`Property '${user}.chardev' can't take value '${id}': Device '${id}' is in use`);
+  }
+
+  claimDrive(id: string, user: string): { readonly backend: BlockBackend; readonly config: DriveConfig } {
+    if (this.emptyDrives.has(id)) throw new UsageError('Device needs media, but drive is empty');
+    const entry = this.drives.get(id);
+    if (entry === undefined)
+      throw new UsageError(`Property '${user}.drive' can't find value '${id}'${defined(this.drives.keys())}`);
+    if (entry.user !== undefined) throw new UsageError(`Drive '${id}' is already in use by another device`);
+    entry.user = user;
+    return { backend: entry.thing, config: entry.config };
+  }
+
+  claimNetdev(id: string, user: string): Netdev {
+    const entry = this.netdevs.get(id);
+    if (entry === undefined)
+      throw new UsageError(
+        `Property '${user}.netdev' can't find value '${id}'${defined(this.netdevs.keys())}`,
+      );
+    if (entry.user !== undefined)
+      throw new UsageError(`Property '${user}.netdev' can't take value '${id}', it's in use`);
+    entry.user = user;
+    return entry.thing;
+  }
+
+  /** Gives a chardev back, when its device goes away. */
+  releaseChardev(id: string): void {
+    const entry = this.chardevs.get(id);
+    if (entry !== undefined) entry.user = undefined;
+  }
+
+  /** An object that can give random numbers. */
+  randomSource(id: string): RandomSource {
+    const source = this.randomSources.get(id);
+    if (source === undefined)
+      throw new UsageError(`Device '${id}' not found${defined(this.randomSources.keys())}`);
+    return source;
+  }
+
+  /** Netdevs and drives that no device uses: QEMU warns of them, for they are mostly a mistyped id. */
+  unused(): string[] {
+    return [...this.netdevs].filter(([, entry]) => entry.user === undefined).map(([id]) => id);
+  }
+
+  /** Flushes disks and closes everything, last opened first. The first failure is thrown at the end. */
+  async close(): Promise<void> {
+    let failure: unknown;
+    for (const close of this.#close.splice(0).reverse()) {
+      try {
+        await close();
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    if (failure !== undefined) throw failure;
+  }
+
+  #openObject(config: ObjectConfig, host: MachineHost): void {
+    this.objects.set(config.id, config);
+    if (config.type === 'rng-builtin')
+      this.randomSources.set(config.id, { fill: (view) => host.random(view) });
+    if (config.type !== 'rng-random') return;
+    try {
+      const source = host.openRandom(String(config.values.filename));
+      this.#close.push(() => source.close());
+      this.randomSources.set(config.id, source);
+    } catch (error) {
+      throw at(config.origin, error);
+    }
+  }
+
+  async #openChardev(config: ChardevConfig, host: MachineHost, actions: MuxActions): Promise<void> {
+    try {
+      const chardev = await this.#makeChardev(config, host);
+      this.#close.push(() => chardev.close());
+      this.chardevs.set(config.id, { thing: chardev, user: undefined });
+      if (!(chardev instanceof MuxChardev)) return;
+      chardev.actions = actions;
+      if (config.monitor) attachMonitorPlaceholder(chardev.port());
+    } catch (error) {
+      throw at(config.origin, error);
+    }
+  }
+
+  async #makeChardev(config: ChardevConfig, host: MachineHost): Promise<Chardev> {
+    const { id, type } = config;
+    if (type === 'stream') return new WebStreamChardev(id);
+    if (type === 'mux')
+      return new MuxChardev(id, this.claimChardev(String(config.values.chardev), `chardev ${id}`));
+    // Without a display a virtual console has nowhere to show its text.
+    return createChardev(type === 'vc' ? 'null' : type, { ...config.values, id }, host.char);
+  }
+
+  async #openDrive(config: DriveConfig, host: MachineHost): Promise<void> {
+    if (config.file === undefined) {
+      this.emptyDrives.set(config.id, config);
+      return;
+    }
+    const options: BlockOptions = {
+      ...(config.values as Partial<BlockOptions>),
+      file: config.file,
+      snapshot: config.snapshot,
+    };
+    try {
+      const backend = await openBlock(options, host.block);
+      this.#close.push(async () => {
+        await backend.flush();
+        await backend.close();
+      });
+      this.drives.set(config.id, { thing: backend, user: undefined, config });
+    } catch (error) {
+      throw at(config.origin, error);
+    }
+  }
+
+  async #openNetdev(config: NetdevConfig, host: MachineHost): Promise<void> {
+    try {
+      const netdev = await host.createNetdev(config, (message) => host.warn(`${config.origin}: ${message}`));
+      this.#close.push(() => netdev.close());
+      this.netdevs.set(config.id, { thing: netdev, user: undefined });
+    } catch (error) {
+      throw at(config.origin, error);
+    }
+  }
+}

@@ -1,0 +1,89 @@
+/** The virtio devices that -device can plug: their classes, as QEMU names and describes them. */
+import type { Property } from '../../qapi/property.ts';
+import type { DeviceCategory } from '../../qapi/help.ts';
+import { VirtioBlk } from '../../virtio/device/blk/device.ts';
+import { blkProperties, blkSettings } from '../../virtio/device/blk/properties.ts';
+import { VirtioRng } from '../../virtio/device/rng/device.ts';
+import { rngLimits, rngProperties } from '../../virtio/device/rng/properties.ts';
+import type { DeviceClass, DeviceContext, DeviceRequest, PluggedDevice } from '../registry.ts';
+import { PCI_PROPERTIES, plugVirtio } from './virtio-pci.ts';
+import type { VirtioVariant } from './virtio-pci.ts';
+
+type Maker = (context: DeviceContext, request: DeviceRequest, variant: VirtioVariant) => PluggedDevice;
+
+/** `NAME-pci` with its alias, and the transitional and non-transitional forms. */
+function pciClasses(
+  name: string,
+  category: DeviceCategory,
+  own: readonly Property[],
+  create: Maker,
+  vectors?: number,
+): DeviceClass[] {
+  const common = PCI_PROPERTIES.map((property: Property) =>
+    property.name === 'vectors' && vectors !== undefined ? { ...property, default: vectors } : property,
+  );
+  const fixed = common.filter(({ name }) => name !== 'disable-legacy' && name !== 'disable-modern');
+  const form = (variant: VirtioVariant, suffix: string, properties: readonly Property[]): DeviceClass => ({
+    name: `${name}-pci${suffix}`,
+    ...(variant === 'generic' ? { alias: name } : {}),
+    bus: 'PCI',
+    category,
+    properties: [...own, ...properties],
+    create: (context, request) => create(context, request, variant),
+  });
+  return [
+    form('generic', '', common),
+    form('non-transitional', '-non-transitional', fixed),
+    form('transitional', '-transitional', fixed),
+  ];
+}
+
+function createBlk(context: DeviceContext, request: DeviceRequest, variant: VirtioVariant): PluggedDevice {
+  const { values } = request;
+  const settings = blkSettings(values);
+  const { backend, config } = context.backends.claimDrive(String(values.drive), 'virtio-blk-device');
+  // -drive's werror and rerror count where the device's own are not given.
+  const policy = (name: 'werror' | 'rerror') =>
+    settings[name] === 'auto' && config.values[name] !== undefined
+      ? (config.values[name] as typeof settings.werror)
+      : settings[name];
+  const writethrough =
+    config.values['cache.writeback'] === false ||
+    config.values.cache === 'writethrough' ||
+    config.values.cache === 'directsync';
+  const device = new VirtioBlk({
+    backend,
+    tracer: context.tracer,
+    settings: { ...settings, werror: policy('werror'), rerror: policy('rerror') },
+    writeCache: !writethrough,
+    onError: ({ operation, action, reason }) => {
+      context.warn(`drive '${config.id}': ${operation} failed: ${reason} (${action})`);
+      if (action === 'stop') context.control.pause('io-error');
+    },
+  });
+  plugVirtio(context, request, device, variant);
+  return { id: request.id, className: request.className, describe: () => backend.describe() };
+}
+
+function createRng(context: DeviceContext, request: DeviceRequest, variant: VirtioVariant): PluggedDevice {
+  const { values } = request;
+  const { maxBytes, period } = rngLimits(values);
+  const backend =
+    values.rng === undefined
+      ? { fill: (view: Uint8Array) => context.random(view) }
+      : context.backends.randomSource(String(values.rng));
+  const device = new VirtioRng({
+    backend,
+    clock: context.clock,
+    tracer: context.tracer,
+    maxBytes,
+    period,
+  });
+  plugVirtio(context, request, device, variant);
+  return { id: request.id, className: request.className };
+}
+
+export const virtioClasses: readonly DeviceClass[] = [
+  ...pciClasses('virtio-blk', 'Storage', blkProperties, createBlk),
+  ...pciClasses('virtio-rng', 'Misc', rngProperties, createRng),
+];

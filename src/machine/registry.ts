@@ -1,0 +1,128 @@
+/**
+ * The classes of devices that -device can plug: one line each in `DEVICE_CLASSES`. A class declares its properties
+ * once; the command line, the help texts, the reference and the library's types are read from them.
+ */
+import type { AddressSpace } from '../core/bus.ts';
+import type { Clock } from '../core/clock.ts';
+import { UsageError } from '../core/errors.ts';
+import type { IrqLine } from '../core/irq.ts';
+import type { GuestMemory } from '../core/memory.ts';
+import type { PciFunction } from '../core/pci.ts';
+import type { Tracer } from '../core/trace.ts';
+import type { DeviceCategory, DeviceSummary } from '../qapi/help.ts';
+import { lastValue } from '../qapi/options.ts';
+import type { Property, PropertyValue } from '../qapi/property.ts';
+import { readProperties } from '../qapi/read.ts';
+import { didYouMean } from '../qapi/suggest.ts';
+import type { Backends } from './backends.ts';
+import type { DeviceConfig } from './config.ts';
+import { isaClasses } from './devices/isa.ts';
+import { virtioClasses } from './devices/virtio.ts';
+import type { MachineControl } from './machine.ts';
+
+/** Where a device is plugged, by the names that `-device help` shows. */
+export type BusType = 'PCI' | 'ISA' | 'virtio-serial-bus';
+
+/** A device that is plugged. */
+export interface PluggedDevice {
+  readonly id: string | undefined;
+  readonly className: string;
+  /** Name of the bus that it carries, such as `ser0.0`. */
+  readonly carries?: { readonly name: string; readonly type: BusType; readonly owner: unknown };
+  /** Called at a machine reset, after the platform's own. PCI functions are reset by their bus. */
+  reset?(): void;
+  close?(): Promise<void> | void;
+  /** A line for `info`: the back end, the slot. */
+  describe?(): string;
+}
+
+/** What a class gets to make a device. */
+export interface DeviceContext {
+  readonly machine: 'pc' | 'q35';
+  readonly memory: GuestMemory;
+  readonly ports: AddressSpace;
+  readonly clock: Clock;
+  readonly tracer: Tracer;
+  readonly backends: Backends;
+  readonly control: MachineControl;
+  /** Fills with random bytes. */
+  random(view: Uint8Array): void;
+  /** Puts a function on the PCI bus: at `addr`, or in the first free slot. */
+  plugPci(fn: PciFunction, request: DeviceRequest): void;
+  isaIrq(irq: number): IrqLine;
+  /** Adds a serial port that the platform knows of (for ACPI). */
+  attachSerial(index: number, request: DeviceRequest): void;
+  /** The bus called `name`, or without a name the first of the type that has room. */
+  findBus(type: BusType, name: string | undefined, device: string): unknown;
+  warn(message: string): void;
+}
+
+/** One device as it was asked for, with its properties read. */
+export interface DeviceRequest {
+  readonly className: string;
+  readonly id: string | undefined;
+  readonly bus: string | undefined;
+  readonly values: Readonly<Record<string, PropertyValue>>;
+  readonly given: ReadonlySet<string>;
+  readonly origin: string;
+}
+
+export interface DeviceClass {
+  readonly name: string;
+  readonly alias?: string;
+  /** Old spellings, accepted and not shown. */
+  readonly oldNames?: readonly string[];
+  readonly bus: BusType;
+  readonly category: DeviceCategory;
+  readonly description?: string;
+  readonly properties: readonly Property[];
+  create(context: DeviceContext, request: DeviceRequest): PluggedDevice;
+}
+
+export const DEVICE_CLASSES: readonly DeviceClass[] = [...virtioClasses, ...isaClasses];
+
+export function findClass(driver: string, classes = DEVICE_CLASSES): DeviceClass | undefined {
+  return classes.find(
+    (one) => one.name === driver || one.alias === driver || (one.oldNames?.includes(driver) ?? false),
+  );
+}
+
+/** The class of a `-device`; throws with the nearest name when there is none. */
+export function requireClass(driver: string, classes = DEVICE_CLASSES): DeviceClass {
+  const found = findClass(driver, classes);
+  if (found !== undefined) return found;
+  const names = classes.flatMap((one) => [one.name, ...(one.alias === undefined ? [] : [one.alias])]);
+  throw new UsageError(`'${driver}' is not a valid device model name${didYouMean(driver, names)}`);
+}
+
+/** Reads the properties of a `-device` as its class declares them. */
+export function readRequest(
+  config: DeviceConfig,
+  deviceClass: DeviceClass,
+  note?: (message: string) => void,
+): DeviceRequest {
+  const own = config.entries.filter((entry) => entry.name !== 'id' && entry.name !== 'bus');
+  const { values, given } = readProperties(own, deviceClass.properties, {
+    device: deviceClass.name,
+    ...(note === undefined ? {} : { note }),
+  });
+  return {
+    className: deviceClass.name,
+    id: lastValue(config.entries, 'id'),
+    bus: lastValue(config.entries, 'bus'),
+    values,
+    given,
+    origin: config.origin,
+  };
+}
+
+/** The list for `-device help`. */
+export function deviceSummaries(classes = DEVICE_CLASSES): DeviceSummary[] {
+  return classes.map(({ name, bus, alias, description, category }) => ({
+    name,
+    bus,
+    category,
+    ...(alias === undefined ? {} : { alias }),
+    ...(description === undefined ? {} : { description }),
+  }));
+}
