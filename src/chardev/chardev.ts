@@ -4,14 +4,19 @@
  * end only delivers what the front end said it has room for.
  */
 
+export type CharEvent = 'opened' | 'closed' | 'break' | 'mux-in' | 'mux-out' | 'resized';
+
 /** The guest-side party of a chardev. */
 export interface CharFrontend {
   /** How many bytes it can take now; 0 stops delivery until it calls `Chardev.acceptInput`. */
   canReceive(): number;
   /** At most `canReceive()` bytes; the array is only valid during the call. */
   receive(data: Uint8Array): void;
-  /** A peer appeared or went away, or sent a break. */
-  event(event: 'opened' | 'closed' | 'break'): void;
+  /**
+   * A peer appeared or went away, or sent a break; this front end of a mux got or lost the keyboard; the
+   * terminal behind it has another size (`Chardev.size`).
+   */
+  event(event: CharEvent): void;
   /** There is room again after a `write` that took less than it was given. */
   writable(): void;
 }
@@ -28,6 +33,8 @@ export interface Chardev {
   acceptInput(): void;
   /** One front end at a time (a mux gives each of its front ends a chardev of its own). Returns the detach. */
   attach(frontend: CharFrontend): () => void;
+  /** The size of the terminal behind it, where there is one. */
+  size?(): { readonly columns: number; readonly rows: number } | undefined;
   /** As `info chardev` prints it behind `filename=`. */
   describe(): string;
   close(): Promise<void>;

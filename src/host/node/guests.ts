@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import { UsageError } from '../../core/errors.ts';
+import { buildDebian, DEBIAN_FILES, DEBIAN_VERSION } from './guest-debian.ts';
 import { buildTiny, findKernelPackage, TINY_FILES, TINY_VERSION } from './guest-tiny.ts';
 import { buildCached, findCached, type GuestProgress, recipeKey } from './guest-tools.ts';
 
@@ -36,6 +37,8 @@ export async function ensureGuest(name: GuestName, options: EnsureOptions = {}):
   switch (name) {
     case 'tiny':
       return ensureTiny(options);
+    case 'debian':
+      return ensureDebian(options);
     default:
       throw new UsageError(`no guest '${String(name)}' (known: tiny, debian)`);
   }
@@ -56,4 +59,19 @@ async function ensureTiny({
     );
   }
   return { kernel: join(folder, 'kernel'), initrd: join(folder, 'initrd'), cmdline: '' };
+}
+
+async function ensureDebian({ progress = () => {}, rebuild, signal }: EnsureOptions): Promise<Guest> {
+  const prefix = `debian-${await recipeKey(DEBIAN_VERSION, DEBIAN_FILES)}-`;
+  let folder = rebuild === true ? undefined : await findCached(prefix);
+  if (folder === undefined) {
+    const kernel = await findKernelPackage('generic', progress);
+    folder = await buildCached(`${prefix}${kernel.version}`, (work) => buildDebian(work, progress, signal));
+  }
+  return {
+    kernel: join(folder, 'kernel'),
+    initrd: join(folder, 'initrd'),
+    disk: join(folder, 'disk.raw'),
+    cmdline: 'root=/dev/vda rw',
+  };
 }

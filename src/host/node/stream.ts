@@ -1,0 +1,122 @@
+/**
+ * Node's duplex streams as `HostStream`s: bounded output, exact flow control both ways. Node pauses a stream only
+ * between chunks, so a chunk that comes after `pause` is kept.
+ */
+import type { Readable, Writable } from 'node:stream';
+import type { HostStream } from '../../chardev/host.ts';
+
+/** Bytes that wait to be sent before `write` takes less than it is given. */
+const OUTPUT_LIMIT = 65536;
+/** Milliseconds that `close` waits for the other side to take what was accepted. */
+const CLOSE_LIMIT = 1000;
+
+export class NodeStream implements HostStream {
+  onData: (data: Uint8Array) => void = () => {};
+  onDrain: () => void = () => {};
+  onClose: () => void = () => {};
+  readonly local?: string;
+  readonly peer?: string;
+  readonly #input: Readable;
+  readonly #output: Writable;
+  readonly #endsWithInput: boolean;
+  #flowing = false;
+  #blocked = false;
+  #gone = false;
+  #kept: Uint8Array[] = [];
+
+  /**
+   * @param options.endsWithInput the end of input means that the other side is gone (sockets), and not only that
+   * it will send no more (standard input)
+   */
+  constructor(
+    input: Readable,
+    output: Writable,
+    options: { readonly endsWithInput?: boolean; readonly local?: string; readonly peer?: string } = {},
+  ) {
+    this.#input = input;
+    this.#output = output;
+    this.#endsWithInput = options.endsWithInput ?? true;
+    if (options.local !== undefined) this.local = options.local;
+    if (options.peer !== undefined) this.peer = options.peer;
+    input.pause();
+    input.on('data', this.#data);
+    input.on('end', this.#end);
+    input.on('error', this.#fail);
+    input.on('close', this.#end);
+    if ((output as unknown) !== input) {
+      output.on('error', this.#fail);
+      output.on('close', this.#fail);
+    }
+  }
+
+  readonly #data = (data: Uint8Array): void => {
+    if (this.#flowing) this.onData(data);
+    else this.#kept.push(data);
+  };
+
+  readonly #end = (): void => {
+    if (this.#endsWithInput) this.#fail();
+  };
+
+  readonly #fail = (): void => {
+    if (this.#gone) return;
+    // What was read before the end still comes first.
+    for (const data of this.#kept.splice(0)) this.onData(data);
+    this.#gone = true;
+    this.onClose();
+  };
+
+  write(data: Uint8Array): number {
+    if (this.#gone || this.#output.destroyed || !this.#output.writable) return data.length;
+    const count = Math.min(data.length, Math.max(0, OUTPUT_LIMIT - this.#output.writableLength));
+    if (count < data.length) this.#blocked = true;
+    if (count > 0) this.#output.write(Buffer.from(data.subarray(0, count)), this.#written);
+    return count;
+  }
+
+  readonly #written = (): void => {
+    if (!this.#blocked || this.#gone || this.#output.writableLength > OUTPUT_LIMIT / 2) return;
+    this.#blocked = false;
+    this.onDrain();
+  };
+
+  pause(): void {
+    if (!this.#flowing) return;
+    this.#flowing = false;
+    this.#input.pause();
+  }
+
+  resume(): void {
+    if (this.#flowing || this.#gone) return;
+    this.#flowing = true;
+    while (this.#kept.length > 0 && this.#flowing) this.onData(this.#kept.shift()!);
+    if (this.#flowing) this.#input.resume();
+  }
+
+  async close(): Promise<void> {
+    this.#gone = true;
+    this.#input.off('data', this.#data);
+    this.#input.pause();
+    if (this.#output.writableLength > 0 && !this.#output.destroyed) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, CLOSE_LIMIT);
+        const done = (): void => {
+          clearTimeout(timer);
+          resolve();
+        };
+        this.#output.write('', done);
+        this.#output.once('close', done);
+      });
+    }
+    this.release();
+  }
+
+  /** Gives the streams up; standard input and output stay open. */
+  protected release(): void {
+    // Ended first, so that what was accepted reaches the peer; a peer that does not take it is cut off.
+    const output = this.#output;
+    output.end(() => output.destroy());
+    setTimeout(() => output.destroy(), CLOSE_LIMIT).unref();
+    if ((this.#input as unknown) !== output) this.#input.destroy();
+  }
+}
