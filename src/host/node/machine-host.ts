@@ -1,0 +1,147 @@
+/** Node.js as the host of a machine: time, files, terminal, sockets, random numbers, and the compiled runtime. */
+import { randomFillSync } from 'node:crypto';
+import * as fs from 'node:fs';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as zlib from 'node:zlib';
+import type { KernelCache } from '../../boot/linux.ts';
+import { HostError } from '../../core/errors.ts';
+import type { MachineHost } from '../../machine/host.ts';
+import type { WakeUp } from '../../machine/run.ts';
+import { nodeCharHost } from './char.ts';
+import { hostError } from './errors.ts';
+import { nodeBlockHost } from './file.ts';
+import { cacheFolder } from './guest-tools.ts';
+
+/** Node's timers count in 32 bits of milliseconds; longer sleeps are taken in turns. */
+const LONGEST_SLEEP = 2 ** 30;
+
+function sleep(milliseconds: number, wake: WakeUp): Promise<void> {
+  return new Promise((resolve) => {
+    let timer: NodeJS.Timeout | undefined;
+    const done = () => {
+      clearTimeout(timer);
+      forget();
+      resolve();
+    };
+    // Rounded up: a timer that fires early would only be set again.
+    timer = setTimeout(done, Math.min(LONGEST_SLEEP, Math.ceil(milliseconds)));
+    const forget = wake.listen(done);
+  });
+}
+
+const napCell = new Int32Array(new SharedArrayBuffer(4));
+
+/** Unpacked kernels in the user's cache folder: Debian's xz takes a second to unpack. */
+function kernelCache(): KernelCache {
+  const folder = join(cacheFolder(), 'kernels');
+  return {
+    async get(key) {
+      return readFile(join(folder, key)).catch(() => undefined);
+    },
+    async set(key, data) {
+      await mkdir(folder, { recursive: true });
+      const temporary = join(folder, `.${key}.${process.pid}`);
+      await writeFile(temporary, data);
+      await rename(temporary, join(folder, key));
+    },
+  };
+}
+
+function openRandom(path: string): { fill(view: Uint8Array): Promise<void>; close(): Promise<void> } {
+  let fd: number;
+  try {
+    fd = fs.openSync(path, 'r');
+  } catch (error) {
+    throw hostError(`Could not open '${path}'`, error);
+  }
+  return {
+    async fill(view) {
+      const buffer = new Uint8Array(view.length);
+      let done = 0;
+      while (done < view.length) {
+        const count = await read(fd, buffer.subarray(done));
+        if (count === 0) throw new HostError(`${path}: end of file`);
+        done += count;
+      }
+      view.set(buffer);
+    },
+    close: async () => fs.closeSync(fd),
+  };
+}
+
+function read(fd: number, buffer: Uint8Array): Promise<number> {
+  return new Promise((resolve, reject) =>
+    fs.read(fd, buffer, 0, buffer.length, null, (error, count) => (error ? reject(error) : resolve(count))),
+  );
+}
+
+function openLog(path: string): { line(text: string): void; close(): void } {
+  let fd: number;
+  try {
+    fd = fs.openSync(path, 'w');
+  } catch (error) {
+    throw hostError(`Error opening logfile ${path}`, error);
+  }
+  return {
+    line: (text) => void fs.writeSync(fd, `${text}\n`),
+    close: () => fs.closeSync(fd),
+  };
+}
+
+/** The compiled part of the processor: beside the compiled program, or in `dist` when run from source. */
+export function runtimeCode(): Uint8Array {
+  for (const place of ['../../x86/runtime.wasm', '../../../dist/x86/runtime.wasm']) {
+    const path = fileURLToPath(new URL(place, import.meta.url));
+    if (fs.existsSync(path)) return fs.readFileSync(path);
+  }
+  throw new HostError("the processor's runtime is not compiled: run 'npm run build'");
+}
+
+/** @param warn where messages for the user go; stderr unless given */
+export function nodeMachineHost(
+  warn: (message: string) => void = (message) => process.stderr.write(`${message}\n`),
+): MachineHost {
+  return {
+    time: {
+      monotonic: () => performance.now() * 1e6,
+      wall: () => Date.now(),
+    },
+    localOffset: -new Date().getTimezoneOffset() * 60_000,
+    block: nodeBlockHost(warn),
+    char: nodeCharHost(warn),
+    yieldToHost: () => new Promise((resolve) => setImmediate(resolve)),
+    sleep,
+    nap: (milliseconds) => void Atomics.wait(napCell, 0, 0, milliseconds),
+    async readFile(path) {
+      try {
+        return await readFile(path);
+      } catch (error) {
+        throw hostError(`Could not open '${path}'`, error);
+      }
+    },
+    openRandom,
+    random(view) {
+      // The view may lie in shared memory, which the host's generator does not fill.
+      const bytes = new Uint8Array(view.length);
+      randomFillSync(bytes);
+      view.set(bytes);
+    },
+    decompress: {
+      gzip: (data) => zlib.gunzipSync(data),
+      ...('zstdDecompressSync' in zlib
+        ? {
+            zstd: (zlib as unknown as { zstdDecompressSync(data: Uint8Array): Uint8Array })
+              .zstdDecompressSync,
+          }
+        : {}),
+    },
+    kernelCache: kernelCache(),
+    createCpu: () => Promise.reject(new HostError('the processor is not part of this build')),
+    createNetdev: (config) =>
+      Promise.reject(new HostError(`netdev type '${config.type}' is not available yet`)),
+    openLog,
+    warn,
+  };
+}
