@@ -256,7 +256,10 @@ export class Pit {
     this.#timer = undefined;
     const c = this.state.channels[0]!;
     const now = this.#clock.now();
-    if (!this.#irqEnabled) return;
+    if (!this.#irqEnabled) {
+      this.#irq.set(false);
+      return;
+    }
     this.#irq.set(outputAt(c, now));
     const next = nextChange(c, now);
     if (next === undefined) return;

@@ -326,7 +326,7 @@ export class Rtc {
     const active = (cmos[RTC_REG_C]! & this.#b & (REG_C_PF | REG_C_AF | REG_C_UF)) !== 0;
     if (active) cmos[RTC_REG_C]! |= REG_C_IRQF;
     else cmos[RTC_REG_C]! &= ~REG_C_IRQF;
-    if (this.#irqEnabled) this.#irq.set(active);
+    this.#irq.set(active && this.#irqEnabled);
   }
 }
 
