@@ -1,5 +1,4 @@
 /** Node.js as the host of a machine: time, files, terminal, sockets, random numbers, and the compiled runtime. */
-import { randomFillSync } from 'node:crypto';
 import * as fs from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -13,6 +12,7 @@ import { nodeCharHost } from './char.ts';
 import { hostError } from './errors.ts';
 import { nodeBlockHost } from './file.ts';
 import { cacheFolder } from './guest-tools.ts';
+import { fillRandom, yieldToHost } from './process.ts';
 
 /** Node's timers count in 32 bits of milliseconds; longer sleeps are taken in turns. */
 const LONGEST_SLEEP = 2 ** 30;
@@ -111,7 +111,7 @@ export function nodeMachineHost(
     localOffset: -new Date().getTimezoneOffset() * 60_000,
     block: nodeBlockHost(warn),
     char: nodeCharHost(warn),
-    yieldToHost: () => new Promise((resolve) => setImmediate(resolve)),
+    yieldToHost,
     sleep,
     nap: (milliseconds) => void Atomics.wait(napCell, 0, 0, milliseconds),
     async readFile(path) {
@@ -122,12 +122,7 @@ export function nodeMachineHost(
       }
     },
     openRandom,
-    random(view) {
-      // The view may lie in shared memory, which the host's generator does not fill.
-      const bytes = new Uint8Array(view.length);
-      randomFillSync(bytes);
-      view.set(bytes);
-    },
+    random: fillRandom,
     decompress: {
       gzip: (data) => zlib.gunzipSync(data),
       ...('zstdDecompressSync' in zlib
