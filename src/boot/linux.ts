@@ -14,9 +14,10 @@ import {
   XLF_KERNEL_64,
 } from './bzimage.ts';
 import { decompress, detectCompression, type HostDecompressor } from './decompress/index.ts';
-import { type E820Entry, findRoom } from './e820.ts';
+import type { E820Entry } from '../pc/acpi/e820.ts';
 import { elfExtent, hex, isElf, loadElf, parseElf, physicalEntry, type ElfImage } from './elf.ts';
 import { findMultibootHeader, loadMultiboot } from './multiboot.ts';
+import { placeInitrd, writeCmdline } from './place.ts';
 import { findPvhEntry, loadPvh } from './pvh.ts';
 import {
   BOOT_CS,
@@ -190,34 +191,4 @@ function writeBootParams(
     initrdSize: initrd === 0 ? 0 : options.initrd!.length,
     rsdp: options.rsdp ?? 0,
   });
-}
-
-/** Writes the command line, zero-terminated; refuses one that the kernel would cut. */
-export function writeCmdline(memory: GuestMemory, cmdline: string, limit: number): void {
-  const text = new TextEncoder().encode(`${cmdline}\0`);
-  // The place ends where the next structure starts.
-  const room = Math.min(limit, LOW_LAYOUT.scratch - LOW_LAYOUT.cmdline - 1);
-  if (text.length - 1 > room)
-    throw new UsageError(`-append: ${text.length - 1} bytes are more than this kernel takes (${room})`);
-  memory.write(LOW_LAYOUT.cmdline, text);
-}
-
-/** Copies the initrd to the top of the RAM that the kernel can reach; returns where, 0 without one. */
-export function placeInitrd(
-  memory: GuestMemory,
-  options: LoadOptions,
-  kernel: { start: number; end: number },
-  reach: { limit: number; above4G: boolean },
-): number {
-  const { initrd, e820 } = options;
-  if (initrd === undefined || initrd.length === 0) return 0;
-  const at =
-    findRoom(e820, initrd.length, reach.limit, kernel) ??
-    (reach.above4G ? findRoom(e820, initrd.length, Number.MAX_SAFE_INTEGER, kernel) : undefined);
-  if (at === undefined || !memory.write(at, initrd))
-    throw new UsageError(
-      `initrd of ${initrd.length} bytes does not fit beside the kernel (which ends at ${hex(kernel.end)}); ` +
-        'give the guest more memory with -m',
-    );
-  return at;
 }

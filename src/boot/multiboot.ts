@@ -5,9 +5,10 @@
 import { UsageError } from '../core/errors.ts';
 import type { GuestMemory } from '../core/memory.ts';
 import type { EntryState } from '../x86/cpu.ts';
-import { E820_RAM } from './e820.ts';
+import { E820_RAM } from '../pc/acpi/e820.ts';
 import { elfExtent, hex, isElf, loadElf, parseElf, physicalEntry } from './elf.ts';
-import { type LoadOptions, placeInitrd, writeCmdline } from './linux.ts';
+import type { LoadOptions } from './linux.ts';
+import { placeInitrd, writeCmdline } from './place.ts';
 import { BOOT_CS, BOOT_DS, GDT_LIMIT, LOW_LAYOUT, writeGdt } from './zeropage.ts';
 
 const HEADER_MAGIC = 0x1badb002;

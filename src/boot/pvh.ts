@@ -6,7 +6,8 @@
 import type { GuestMemory } from '../core/memory.ts';
 import type { EntryState } from '../x86/cpu.ts';
 import { elfExtent, elfNotes, type ElfImage, loadElf } from './elf.ts';
-import { type LoadOptions, placeInitrd, writeCmdline } from './linux.ts';
+import type { LoadOptions } from './linux.ts';
+import { placeInitrd, writeCmdline } from './place.ts';
 import { BOOT_CS, BOOT_DS, GDT_LIMIT, LOW_LAYOUT, writeGdt } from './zeropage.ts';
 
 const XEN_ELFNOTE_PHYS32_ENTRY = 18;

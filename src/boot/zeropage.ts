@@ -5,7 +5,7 @@
 import type { GuestMemory } from '../core/memory.ts';
 import { assert } from '../core/errors.ts';
 import { HDR, HDR_MAGIC, LOADED_HIGH } from './bzimage.ts';
-import type { E820Entry } from './e820.ts';
+import type { E820Entry } from '../pc/acpi/e820.ts';
 
 /** Where a direct boot keeps its own structures: all in the first 640 KiB, which the kernel reserves early. */
 export const LOW_LAYOUT = {

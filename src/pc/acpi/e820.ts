@@ -2,7 +2,7 @@
  * The memory map that a PC's firmware hands to its system, and the layout that we leave below 1 MiB when there
  * is no firmware: that of SeaBIOS, so that a guest finds what it finds under QEMU. Types: ACPI 6.4 table 15.4.
  */
-import type { GuestMemory } from '../core/memory.ts';
+import type { GuestMemory } from '../../core/memory.ts';
 
 export const E820_RAM = 1;
 export const E820_RESERVED = 2;
@@ -57,31 +57,4 @@ export function lowMemoryEnd(memory: GuestMemory): number {
   for (const region of memory.regions)
     if (region.gpa < 2 ** 32) end = Math.max(end, Math.min(region.gpa + region.size, 2 ** 32));
   return end;
-}
-
-/**
- * The highest address, a multiple of `alignment`, where `size` bytes fit into RAM of the map below `limit` and
- * outside [avoidStart, avoidEnd); undefined when there is no room.
- */
-export function findRoom(
-  map: readonly E820Entry[],
-  size: number,
-  limit: number,
-  avoid: { start: number; end: number },
-  alignment = 4096,
-): number | undefined {
-  let best: number | undefined;
-  for (const { base, size: length, type } of map) {
-    // Below 1 MiB are our own structures.
-    if (type !== E820_RAM || base < MIB) continue;
-    const end = Math.min(base + length, limit);
-    for (const [from, to] of [
-      [Math.max(base, avoid.end), end],
-      [base, Math.min(end, avoid.start)],
-    ] as const) {
-      const at = Math.floor((to - size) / alignment) * alignment;
-      if (at >= from && (best === undefined || at > best)) best = at;
-    }
-  }
-  return best;
 }
