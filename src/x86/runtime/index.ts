@@ -3,3 +3,4 @@ export function rip(): u64 {
   return load<u64>(RIP);
 }
 export * from './softfloat-sse';
+export * from './system-half';

@@ -1,0 +1,147 @@
+// RFLAGS: the six arithmetic flags out of their lazy form (end of layout.ts), conditions, and the register as a
+// whole. Source: Intel SDM volume 1, 3.4.3 and appendix A.
+import {
+  ATTENTION,
+  ATTENTION_TRAP,
+  CC_ADC,
+  CC_ADD,
+  CC_DEC,
+  CC_DST,
+  CC_EFLAGS,
+  CC_INC,
+  CC_LOGIC,
+  CC_MUL,
+  CC_OP,
+  CC_SBB,
+  CC_SHL,
+  CC_SHR,
+  CC_SRC,
+  CC_SRC2,
+  CC_SUB,
+  CPL,
+  EFLAGS,
+  TLB_BASE,
+} from '../layout';
+import {
+  FLAGS_ARITHMETIC,
+  FLAG_AC,
+  FLAG_AF,
+  FLAG_CF,
+  FLAG_OF,
+  FLAG_PF,
+  FLAG_SF,
+  FLAG_TF,
+  FLAG_ZF,
+} from './bits';
+import { tlbFor } from './mmu';
+
+/** All ones in an operand of 1 << log2size bytes. */
+function maskOf(ccop: i32): u64 {
+  return 0xffff_ffff_ffff_ffff >> (64 - (8 << (ccop & 3)));
+}
+
+/** The result that SF, ZF and PF are about. */
+function resultOf(kind: i32, mask: u64, dst: u64, src: u64, src2: u64): u64 {
+  if (kind == CC_SUB) return (dst - src) & mask;
+  if (kind == CC_SBB) return (dst - src - (src2 & 1)) & mask;
+  return dst & mask;
+}
+
+/** CF alone: 0 or 1. */
+export function carryOf(ccop: i32, dst: u64, src: u64, src2: u64): i32 {
+  const kind = ccop & ~3;
+  if (kind == CC_EFLAGS) return (src as i32) & FLAG_CF;
+  if (kind == CC_LOGIC) return 0;
+  if (kind == CC_ADD || kind == CC_SUB) return dst < src ? 1 : 0;
+  if (kind == CC_ADC || kind == CC_SBB) return ((src2 & 1) != 0 ? dst <= src : dst < src) ? 1 : 0;
+  if (kind == CC_INC || kind == CC_DEC) return (src2 as i32) & 1;
+  if (kind == CC_SHL) return ((src >> ((8 << (ccop & 3)) - 1)) as i32) & 1;
+  if (kind == CC_SHR) return (src as i32) & 1;
+  return src != 0 ? 1 : 0;
+}
+
+/** CF PF AF ZF SF OF at their places. Flags that the instruction leaves undefined are 0. */
+export function flagsOf(ccop: i32, dst: u64, src: u64, src2: u64): i32 {
+  const kind = ccop & ~3;
+  if (kind == CC_EFLAGS) return (src as i32) & FLAGS_ARITHMETIC;
+  const mask = maskOf(ccop);
+  const top = (8 << (ccop & 3)) - 1;
+  const result = resultOf(kind, mask, dst, src, src2);
+  let flags = carryOf(ccop, dst, src, src2);
+  if ((popcnt<i32>((result as i32) & 255) & 1) == 0) flags |= FLAG_PF;
+  if (result == 0) flags |= FLAG_ZF;
+  if (((result >> top) & 1) != 0) flags |= FLAG_SF;
+  let overflow: u64 = 0;
+  if (kind == CC_ADD || kind == CC_ADC) {
+    const left = dst - src - (kind == CC_ADC ? src2 & 1 : 0);
+    overflow = (left ^ dst) & (src ^ dst);
+    flags |= ((left ^ src ^ dst) as i32) & FLAG_AF;
+  } else if (kind == CC_SUB || kind == CC_SBB) {
+    overflow = (dst ^ src) & (dst ^ result);
+    flags |= ((dst ^ src ^ result) as i32) & FLAG_AF;
+  } else if (kind == CC_INC) {
+    overflow = result & ~(result - 1);
+    if (result != (1 as u64) << top) overflow = 0;
+    if ((result & 15) == 0) flags |= FLAG_AF;
+  } else if (kind == CC_DEC) {
+    if (result == mask >> 1) overflow = (1 as u64) << top;
+    if ((result & 15) == 15) flags |= FLAG_AF;
+  } else if (kind == CC_SHL || kind == CC_SHR) {
+    overflow = src ^ result;
+  } else if (kind == CC_MUL) {
+    if (src != 0) flags |= FLAG_OF;
+  }
+  if (((overflow >> top) & 1) != 0) flags |= FLAG_OF;
+  return flags;
+}
+
+/** Condition `cc` as in Jcc (0 = O … 15 = G): 0 or 1. */
+export function condOf(cc: i32, ccop: i32, dst: u64, src: u64, src2: u64): i32 {
+  const flags = flagsOf(ccop, dst, src, src2);
+  const kind = cc >> 1;
+  let taken: bool;
+  if (kind == 0) taken = (flags & FLAG_OF) != 0;
+  else if (kind == 1) taken = (flags & FLAG_CF) != 0;
+  else if (kind == 2) taken = (flags & FLAG_ZF) != 0;
+  else if (kind == 3) taken = (flags & (FLAG_CF | FLAG_ZF)) != 0;
+  else if (kind == 4) taken = (flags & FLAG_SF) != 0;
+  else if (kind == 5) taken = (flags & FLAG_PF) != 0;
+  else {
+    taken = ((flags >> 7) & 1) != ((flags >> 11) & 1);
+    if (kind == 7) taken = taken || (flags & FLAG_ZF) != 0;
+  }
+  return (taken ? 1 : 0) ^ (cc & 1);
+}
+
+/** The six arithmetic flags now. */
+export function computeFlags(): i32 {
+  return flagsOf(load<i32>(CC_OP), load<u64>(CC_DST), load<u64>(CC_SRC), load<u64>(CC_SRC2));
+}
+
+/** Sets the six arithmetic flags from their places in `flags`. */
+export function setArithmetic(flags: i32): void {
+  store<i32>(CC_OP, CC_EFLAGS);
+  store<u64>(CC_SRC, (flags & FLAGS_ARITHMETIC) as u64);
+}
+
+export function getRflags(): i64 {
+  return ((load<u32>(EFLAGS) & ~FLAGS_ARITHMETIC) | computeFlags() | 2) as i64;
+}
+
+/** Sets the bits of RFLAGS that `mask` names; TF and AC take effect at once. */
+export function setRflags(value: i64, mask: i64): void {
+  const flags = ((getRflags() & ~mask) | (value & mask)) as i32;
+  setArithmetic(flags);
+  const old = load<i32>(EFLAGS);
+  const next = (flags & ~FLAGS_ARITHMETIC) | 2;
+  store<i32>(EFLAGS, next);
+  if (((old ^ next) & (FLAG_TF | FLAG_AC)) != 0) flagsChanged();
+}
+
+/** What depends on TF and AC. */
+export function flagsChanged(): void {
+  const flags = load<i32>(EFLAGS);
+  const attention = load<i32>(ATTENTION);
+  store<i32>(ATTENTION, (flags & FLAG_TF) != 0 ? attention | ATTENTION_TRAP : attention & ~ATTENTION_TRAP);
+  store<i32>(TLB_BASE, tlbFor(load<i32>(CPL), flags & FLAG_AC));
+}
