@@ -90,6 +90,12 @@ export function sfRaise(flags: i32): void {
   sfFlags |= flags;
 }
 
+/** For a result that an unmasked exception keeps from being stored. */
+export function sfNotRounded(): void {
+  sfFlags &= ~PE;
+  sfUp = 0;
+}
+
 /** Forgets flags, for what an instruction does not report. */
 export function sfForget(flags: i32): void {
   sfFlags &= ~flags;
@@ -314,7 +320,11 @@ function overflow(sign: i32, e: i32, sig: u64, frac: u64, up: i32): void {
     // SDM volume 1, 8.5.4: the exponent is wrapped; what is still too large (FSCALE) becomes infinite.
     zBiased = e + bias - 24576;
     zSig = sig;
-    if (zBiased > 2 * bias) zInfinity(sign);
+    if (zBiased > 2 * bias) {
+      sfFlags |= PE;
+      sfUp = 1;
+      zInfinity(sign);
+    }
     return;
   }
   sfFlags |= PE;
@@ -337,7 +347,11 @@ function underflow(sign: i32, exp: i32, hi: u64, lo: u64, e: i32, sig: u64, frac
     if (!x87) return;
     zBiased = e + bias + 24576;
     zSig = sig;
-    if (zBiased < 1) zZero(sign);
+    if (zBiased < 1) {
+      sfFlags |= PE;
+      sfUp = 0;
+      zZero(sign);
+    }
     return;
   }
   if (ftz) {

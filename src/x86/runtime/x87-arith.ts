@@ -282,18 +282,21 @@ function setConditions(relation: i32): void {
   store<u32>(FSW, sw);
 }
 
-/** Compares A with U (both unpacked) and reports; true when an unmasked exception stops it. */
+/**
+ * Compares A with U (both unpacked) and reports; true when an unmasked exception stops it. The condition codes are set
+ * even then, as AMD's processors do (the SDM leaves them alone): nothing reads them before #MF.
+ */
 function compareAndReport(rec: i32, quiet: i32): bool {
   const relation = compare(quiet);
-  if (report(rec)) return true;
+  const stop = report(rec);
   setConditions(relation);
-  return false;
+  return stop;
 }
 
 function compareEmpty(rec: i32): bool {
-  if (stackFault(rec, 0)) return true;
+  const stop = stackFault(rec, 0);
   setConditions(0x45);
-  return false;
+  return stop;
 }
 
 function compareMemory(rec: i32, format: i32, pops: i32): i32 {
@@ -341,19 +344,23 @@ function compareFlags(rec: i32, quiet: i32, pops: i32): i32 {
   if (status) return status;
   note(rec, 0);
   let relation = 0x45;
+  let stop: bool;
   if (isEmpty(0) || isEmpty(sti(rec))) {
-    if (stackFault(rec, 0)) return NEXT;
+    stop = stackFault(rec, 0);
   } else {
     beginExtended();
     unpackSlot(0);
     toA();
     unpackSlot(sti(rec));
     relation = compare(quiet);
-    if (report(rec)) return NEXT;
+    // C1 is only cleared by a stack fault.
+    const c1 = load<u32>(FSW) & FSW_C1;
+    stop = report(rec);
+    store<u32>(FSW, load<u32>(FSW) | c1);
   }
   store<u64>(CC_SRC, relation);
   store<i32>(CC_OP, CC_EFLAGS);
-  if (pops) pop();
+  if (pops && !stop) pop();
   return NEXT;
 }
 
@@ -535,15 +542,19 @@ function scale(): void {
 
 /** ST(0) = exponent, then its significand is pushed. */
 export function op_fxtract(rec: i32): i32 {
-  if (!unary(rec)) return unaryStatus;
-  if (!isEmpty(7)) {
-    if (stackFault(rec, 1)) return NEXT;
+  const status = enter();
+  if (status) return status;
+  note(rec, 0);
+  if (isEmpty(0) || !isEmpty(7)) {
+    if (stackFault(rec, isEmpty(0) ? 0 : 1)) return NEXT;
     zDefaultNaN();
     putZ(0);
     setTop(top() - 1);
     putZ(0);
     return NEXT;
   }
+  beginExtended();
+  unpackSlot(0);
   if (uClass >= QNAN) nan1();
   else if (uClass == INFINITE) zInfinity(0);
   else if (uClass == ZERO) {
@@ -581,6 +592,7 @@ function remainder(rec: i32, nearest: i32): i32 {
   note(rec, 0);
   if (isEmpty(0) || isEmpty(1)) {
     underflowTo(rec, 0);
+    store<u32>(FSW, load<u32>(FSW) & ~FSW_C2);
     return NEXT;
   }
   beginExtended();
@@ -588,23 +600,28 @@ function remainder(rec: i32, nearest: i32): i32 {
   toA();
   unpackSlot(1);
   const codes = divideForRest(nearest);
-  if (report(rec)) return NEXT;
-  putZ(0);
-  store<u32>(FSW, (load<u32>(FSW) & ~(FSW_C0 | FSW_C1 | FSW_C2 | FSW_C3)) | codes);
+  const stop = report(rec);
+  let sw = load<u32>(FSW) & ~FSW_C2;
+  // Without a quotient C0 and C3 stay.
+  if (codes != NO_QUOTIENT) sw = (sw & ~(FSW_C0 | FSW_C1 | FSW_C3)) | codes;
+  store<u32>(FSW, sw);
+  if (!stop) putZ(0);
   return NEXT;
 }
+
+const NO_QUOTIENT: u32 = 0xffffffff;
 
 /** Z = rest of A / U; condition codes. */
 function divideForRest(nearest: i32): u32 {
   if (aClass >= QNAN || uClass >= QNAN) {
     nan2();
-    return 0;
+    return NO_QUOTIENT;
   }
   if (aClass == INFINITE || uClass == ZERO) {
     zInvalid();
-    return 0;
+    return NO_QUOTIENT;
   }
-  if (denormal2()) return 0;
+  if (denormal2()) return NO_QUOTIENT;
   if (aClass == ZERO) {
     zZero(aSign);
     return 0;

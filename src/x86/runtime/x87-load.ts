@@ -16,6 +16,7 @@ import {
   OE,
   sfFlags,
   sfFormat,
+  sfNotRounded,
   sfRaise,
   sfRound,
   sfTrap,
@@ -69,9 +70,10 @@ function flush(rec: i32, size: i32): i32 {
   return ok ? writeBytes(linear, SCRATCH, size) : 0;
 }
 
-/** Pushes Z, when nothing unmasked was raised. */
+/** Pushes Z, unless an unmasked invalid operand was met. */
 function pushZ(rec: i32): void {
-  if (report(rec)) return;
+  report(rec);
+  if (sfFlags & sfTrap & IE) return;
   setTop(top() - 1);
   putZ(0);
 }
@@ -100,7 +102,9 @@ function loadFloat(rec: i32, size: i32): i32 {
   beginExtended();
   if (size == 4) unpack32(load<u32>(at));
   else unpack64(load<u64>(at));
-  if (!denormal1()) convert();
+  // An unmasked denormal operand is reported, but the value is loaded all the same.
+  denormal1();
+  convert();
   pushZ(rec);
   return NEXT;
 }
@@ -170,6 +174,8 @@ export function op_fbld(rec: i32): i32 {
 /** Writes SCRATCH, then reports and pops. `blocked`: exceptions that, unmasked, prevent the store and the pop. */
 function finishStore(rec: i32, size: i32, pops: i32, blocked: i32): i32 {
   const stop = sfFlags & sfTrap & blocked;
+  // What was not stored was not rounded either.
+  if (stop) sfNotRounded();
   if (!stop && !flush(rec, size)) return memoryFault();
   note(rec, 1);
   report(rec);
@@ -355,15 +361,16 @@ export function op_fld_sti(rec: i32): i32 {
   if (status) return status;
   note(rec, 0);
   const i = sti(rec);
-  const full = !isEmpty(7);
-  if (full || isEmpty(i)) {
-    if (full) {
-      overflowPush(rec);
-    } else if (!stackFault(rec, 0)) {
+  if (isEmpty(i)) {
+    if (!stackFault(rec, 0)) {
       setTop(top() - 1);
       zDefaultNaN();
       putZ(0);
     }
+    return NEXT;
+  }
+  if (!isEmpty(7)) {
+    overflowPush(rec);
     return NEXT;
   }
   clearC1();
@@ -396,6 +403,20 @@ export function op_fst_sti(rec: i32): i32 {
 }
 export function op_fstp_sti(rec: i32): i32 {
   return copyTo(rec, 1);
+}
+
+/** D9 D8+i: FSTP that takes an empty register without a word. */
+export function op_fstp1(rec: i32): i32 {
+  const status = enter();
+  if (status) return status;
+  note(rec, 0);
+  clearC1();
+  if (!isEmpty(0)) {
+    const at = slot(0);
+    putRaw(sti(rec), load<u64>(at), load<u16>(at + 8));
+  }
+  pop();
+  return NEXT;
 }
 
 export function op_fxch(rec: i32): i32 {
@@ -432,7 +453,6 @@ function moveIf(rec: i32, mask: i32, negate: i32): i32 {
     underflowTo(rec, 0);
     return NEXT;
   }
-  clearC1();
   const holds = computeFlags() & mask ? 1 : 0;
   if (holds != negate) {
     const at = slot(i);
@@ -470,6 +490,7 @@ export function op_ffree(rec: i32): i32 {
   const status = enter();
   if (status) return status;
   note(rec, 0);
+  clearC1();
   markEmpty(sti(rec));
   return NEXT;
 }
@@ -479,6 +500,7 @@ export function op_ffreep(rec: i32): i32 {
   const status = enter();
   if (status) return status;
   note(rec, 0);
+  clearC1();
   markEmpty(sti(rec));
   pop();
   return NEXT;

@@ -35,7 +35,7 @@ export const x87: readonly InsnDef[] = [
   { op: 'd9 /0 reg', name: 'fld', operands: 'ST', helper: 'op_fld_sti' },
   { op: 'd9 /1 reg', name: 'fxch', operands: 'ST', helper: 'op_fxch' },
   { op: 'd9 modrm=d0', name: 'fnop', operands: '', helper: 'op_fnop' },
-  { op: 'd9 /3 reg', name: 'fstp1', operands: 'ST', helper: 'op_fstp_sti' },
+  { op: 'd9 /3 reg', name: 'fstp1', operands: 'ST', helper: 'op_fstp1' },
   { op: 'd9 modrm=e0', name: 'fchs', operands: '', helper: 'op_fchs' },
   { op: 'd9 modrm=e1', name: 'fabs', operands: '', helper: 'op_fabs' },
   { op: 'd9 modrm=e4', name: 'ftst', operands: '', helper: 'op_ftst' },
