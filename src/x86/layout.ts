@@ -152,6 +152,9 @@ export const MODE_PROTECTED = 16;
 /** CS, SS, DS, ES have base 0 and limit 4 GiB (always set in 64-bit mode): address formation needs no checks. */
 export const MODE_FLAT = 32;
 export const MODE_CPL3 = 64;
+/** SSE raises #UD (CR0.EM or not CR4.OSFXSAVE); SSE, MMX and x87 raise #NM (CR0.TS or, for x87, EM). */
+export const MODE_NO_SSE = 128;
+export const MODE_NO_FPU = 256;
 
 // ATTENTION bits.
 /** The interrupt line is high (an APIC or PIC has something to deliver). */

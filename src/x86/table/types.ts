@@ -9,7 +9,7 @@ import type { Semantics } from '../semantics/emitter.ts';
  * Encoding, in lower case: `[66|f3|f2|np] [0f|0f38|0f3a] XX [/0../7] [mem|reg]` or, for ModRM bytes that are part of
  * the opcode, `… XX modrm=e8` or `modrm=c0+` (low three bits are the rm register).  `50+` = register in the low three bits
  * of the opcode. A mandatory prefix (66 f3 f2, or np = none of them) selects the form; without one, the prefixes keep their usual
- * meaning. `vex.[np|66|f3|f2].[0f|0f38|0f3a].[w0|w1] XX` for VEX.L0 integer forms.
+ * meaning. A leading `w1` demands REX.W, a leading `b0` demands REX.B = 0. `vex.[np|66|f3|f2].[0f|0f38|0f3a].[w0|w1] XX` for VEX.L0 integer forms.
  *
  * Operands, separated by spaces, destination first:
  * - `Eb Ew Ed Eq Ev Ey`  general register or memory by ModRM.rm; b w d q = 8 16 32 64 bit, v = operand size 16/32/64, y = 32 or

@@ -1,0 +1,214 @@
+/**
+ * Builds the body of one WebAssembly function: locals, statements, structured control flow with labels by object
+ * (branch depths are computed here). See module.ts for what goes around it.
+ */
+import { assert } from '../core/errors.ts';
+import { ByteWriter } from './bytes.ts';
+import { Call, type Expr, LocalGet, LocalTee, VAL_TYPE_CODE, type ValType } from './expr.ts';
+
+/** The target of a branch; made by `block` and `loop`. */
+export interface Label {
+  readonly depth: number;
+}
+
+export class FunctionBuilder {
+  readonly params: readonly ValType[];
+  readonly result: ValType | undefined;
+  code = new ByteWriter(512);
+  #locals: ValType[] = [];
+  /** Locals that `tmp` gives out, by type, and how many of them are taken. */
+  readonly #pool = new Map<ValType, { locals: LocalGet[]; taken: number }>();
+  #depth = 0;
+
+  constructor(params: readonly ValType[], result: ValType | undefined) {
+    this.params = params;
+    this.result = result;
+  }
+
+  param(index: number): LocalGet {
+    return new LocalGet(this.params[index]!, index);
+  }
+
+  /** A new local, zero at first. */
+  local(type: ValType): LocalGet {
+    this.#locals.push(type);
+    return new LocalGet(type, this.params.length + this.#locals.length - 1);
+  }
+
+  /** Computes `x` now and gives the local that holds it, good until `releaseTemporaries`. */
+  tmp(x: Expr): LocalGet {
+    const local = this.temporary(x.type);
+    this.set(local, x);
+    return local;
+  }
+
+  /** A local of undefined content, good until `releaseTemporaries`. */
+  temporary(type: ValType): LocalGet {
+    let pool = this.#pool.get(type);
+    if (pool === undefined) {
+      pool = { locals: [], taken: 0 };
+      this.#pool.set(type, pool);
+    }
+    if (pool.taken === pool.locals.length) pool.locals.push(this.local(type));
+    return pool.locals[pool.taken++]!;
+  }
+
+  /** All temporaries may be used again: few locals keep V8's baseline compiler fast. */
+  releaseTemporaries(): void {
+    for (const pool of this.#pool.values()) pool.taken = 0;
+  }
+
+  /** Puts what `write` emits in front of the code written so far. */
+  prepend(write: () => void): void {
+    const body = this.code;
+    this.code = new ByteWriter(body.length + 256);
+    write();
+    this.code.append(body.bytes.subarray(0, body.length));
+  }
+
+  set(local: LocalGet, x: Expr): void {
+    assert(local.type === x.type, 'local of another type', { local: local.type, value: x.type });
+    x.write(this.code);
+    this.code.u8(0x21);
+    this.code.u32(local.index);
+  }
+
+  tee(local: LocalGet, x: Expr): Expr {
+    return new LocalTee(local.index, x);
+  }
+
+  /** Computes `x` for its effects. */
+  drop(x: Expr): void {
+    x.write(this.code);
+    this.code.u8(0x1a);
+  }
+
+  /** Calls a function without result. */
+  call(index: number, args: readonly Expr[]): void {
+    new Call('i32', index, args).write(this.code);
+  }
+
+  #store(opcode: number, address: Expr, value: Expr, offset: number): void {
+    address.write(this.code);
+    value.write(this.code);
+    if (opcode >= 0x100) {
+      this.code.u8(opcode >> 8);
+      this.code.u32(opcode & 0xff);
+    } else this.code.u8(opcode);
+    this.code.u32(0);
+    this.code.u32(offset);
+  }
+
+  store8(address: Expr, value: Expr, offset = 0): void {
+    this.#store(value.type === 'i64' ? 0x3c : 0x3a, address, value, offset);
+  }
+  store16(address: Expr, value: Expr, offset = 0): void {
+    this.#store(value.type === 'i64' ? 0x3d : 0x3b, address, value, offset);
+  }
+  store32(address: Expr, value: Expr, offset = 0): void {
+    this.#store(value.type === 'i64' ? 0x3e : 0x36, address, value, offset);
+  }
+  store64(address: Expr, value: Expr, offset = 0): void {
+    this.#store(0x37, address, value, offset);
+  }
+  store128(address: Expr, value: Expr, offset = 0): void {
+    this.#store(0xfd0b, address, value, offset);
+  }
+
+  /** `block`: a branch to its label goes behind it. */
+  block(body: (label: Label) => void): void {
+    this.#enter(0x02, body);
+  }
+
+  /** `loop`: a branch to its label goes back to its start. */
+  loop(body: (label: Label) => void): void {
+    this.#enter(0x03, body);
+  }
+
+  /** Opens a block without closing it (for chains of blocks whose number is data); close with `end`. */
+  open(kind: 'block' | 'loop'): Label {
+    this.code.u8(kind === 'block' ? 0x02 : 0x03);
+    this.code.u8(0x40);
+    this.#depth++;
+    return { depth: this.#depth };
+  }
+
+  end(): void {
+    this.#depth--;
+    this.code.u8(0x0b);
+  }
+
+  #enter(opcode: number, body: (label: Label) => void): void {
+    this.code.u8(opcode);
+    this.code.u8(0x40);
+    this.#depth++;
+    body({ depth: this.#depth });
+    this.#depth--;
+    this.code.u8(0x0b);
+  }
+
+  if(condition: Expr, then: () => void, otherwise?: () => void): void {
+    condition.write(this.code);
+    this.code.u8(0x04);
+    this.code.u8(0x40);
+    this.#depth++;
+    then();
+    if (otherwise !== undefined) {
+      this.code.u8(0x05);
+      otherwise();
+    }
+    this.#depth--;
+    this.code.u8(0x0b);
+  }
+
+  br(label: Label): void {
+    this.code.u8(0x0c);
+    this.code.u32(this.#depth - label.depth);
+  }
+
+  brIf(condition: Expr, label: Label): void {
+    condition.write(this.code);
+    this.code.u8(0x0d);
+    this.code.u32(this.#depth - label.depth);
+  }
+
+  brTable(index: Expr, labels: readonly Label[], otherwise: Label): void {
+    index.write(this.code);
+    this.code.u8(0x0e);
+    this.code.u32(labels.length);
+    for (const label of labels) this.code.u32(this.#depth - label.depth);
+    this.code.u32(this.#depth - otherwise.depth);
+  }
+
+  return(x?: Expr): void {
+    x?.write(this.code);
+    this.code.u8(0x0f);
+  }
+
+  unreachable(): void {
+    this.code.u8(0x00);
+  }
+
+  /** The entry of the code section: size, locals, code, end. */
+  body(): Uint8Array {
+    assert(this.#depth === 0, 'unbalanced blocks', { depth: this.#depth });
+    const head = new ByteWriter(32);
+    const runs: { type: ValType; count: number }[] = [];
+    for (const type of this.#locals) {
+      const last = runs.at(-1);
+      if (last !== undefined && last.type === type) last.count++;
+      else runs.push({ type, count: 1 });
+    }
+    head.u32(runs.length);
+    for (const run of runs) {
+      head.u32(run.count);
+      head.u8(VAL_TYPE_CODE[run.type]);
+    }
+    const out = new ByteWriter(this.code.length + head.length + 8);
+    out.u32(head.length + this.code.length + 1);
+    out.append(head.bytes.subarray(0, head.length));
+    out.append(this.code.bytes.subarray(0, this.code.length));
+    out.u8(0x0b);
+    return out.finish();
+  }
+}

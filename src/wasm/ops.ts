@@ -1,0 +1,229 @@
+/**
+ * Constructors of expressions. Integer operations take the width of their first operand that has one; plain numbers
+ * (and bigints, for 64 bit) stand for constants. Opcodes: WebAssembly core specification §5.4.
+ */
+import { assert } from '../core/errors.ts';
+import {
+  Const32,
+  Const64,
+  Const128,
+  Expr,
+  IfExpr,
+  Load,
+  Op,
+  PrefixOp,
+  Select,
+  type ValType,
+} from './expr.ts';
+
+export type Arg = Expr | number | bigint;
+
+export const i32 = (value: number): Expr => new Const32(value);
+export const i64 = (value: number | bigint): Expr => new Const64(BigInt(value));
+
+/** The value of a constant expression (i32 as signed number, i64 as signed bigint), or undefined. */
+export function constantOf(x: Expr): number | bigint | undefined {
+  if (x instanceof Const32 || x instanceof Const64) return x.value;
+  return undefined;
+}
+
+const isZero = (x: Expr): boolean =>
+  (x instanceof Const32 && x.value === 0) || (x instanceof Const64 && x.value === 0n);
+const isOnes = (x: Expr): boolean =>
+  (x instanceof Const32 && x.value === -1) || (x instanceof Const64 && x.value === -1n);
+
+export function lift(x: Arg, type: ValType): Expr {
+  if (x instanceof Expr) return x;
+  return type === 'i64' ? i64(x) : i32(Number(x));
+}
+
+type Fold32 = (a: number, b: number) => number;
+type Fold64 = (a: bigint, b: bigint) => bigint;
+
+/** An integer operation that exists for both widths; `fold` computes it on constants. */
+function binary(op32: number, op64: number, fold32: Fold32, fold64: Fold64, rightZeroIsIdentity: boolean) {
+  return (left: Arg, right: Arg): Expr => {
+    const type: ValType =
+      (left instanceof Expr && left.type === 'i64') || (right instanceof Expr && right.type === 'i64')
+        ? 'i64'
+        : 'i32';
+    const a = lift(left, type);
+    const b = lift(right, type);
+    assert(a.type === type && b.type === type, 'operands of different types', { a: a.type, b: b.type });
+    if (a instanceof Const32 && b instanceof Const32) return i32(fold32(a.value, b.value));
+    if (a instanceof Const64 && b instanceof Const64) return i64(fold64(a.value, b.value));
+    if (rightZeroIsIdentity && isZero(b)) return a;
+    return new Op(type, type === 'i64' ? op64 : op32, a, b);
+  };
+}
+
+function compare(op32: number, op64: number) {
+  return (left: Arg, right: Arg): Expr => {
+    const type: ValType =
+      (left instanceof Expr && left.type === 'i64') || (right instanceof Expr && right.type === 'i64')
+        ? 'i64'
+        : 'i32';
+    const a = lift(left, type);
+    const b = lift(right, type);
+    assert(a.type === type && b.type === type, 'operands of different types', { a: a.type, b: b.type });
+    return new Op('i32', type === 'i64' ? op64 : op32, a, b);
+  };
+}
+
+const u64 = (x: bigint): bigint => BigInt.asUintN(64, x);
+const s63 = (x: bigint): bigint => x & 63n;
+
+export const add = binary(
+  0x6a,
+  0x7c,
+  (a, b) => a + b,
+  (a, b) => a + b,
+  true,
+);
+export const sub = binary(
+  0x6b,
+  0x7d,
+  (a, b) => a - b,
+  (a, b) => a - b,
+  true,
+);
+export const mul = binary(0x6c, 0x7e, Math.imul, (a, b) => a * b, false);
+const andOp = binary(
+  0x71,
+  0x83,
+  (a, b) => a & b,
+  (a, b) => a & b,
+  false,
+);
+export const and = (a: Arg, b: Arg): Expr => {
+  if (b instanceof Expr ? isOnes(b) : BigInt(b) === -1n) return lift(a, b instanceof Expr ? b.type : 'i32');
+  return andOp(a, b);
+};
+export const or = binary(
+  0x72,
+  0x84,
+  (a, b) => a | b,
+  (a, b) => a | b,
+  true,
+);
+export const xor = binary(
+  0x73,
+  0x85,
+  (a, b) => a ^ b,
+  (a, b) => a ^ b,
+  true,
+);
+export const shl = binary(
+  0x74,
+  0x86,
+  (a, b) => a << b,
+  (a, b) => a << s63(b),
+  true,
+);
+export const shrS = binary(
+  0x75,
+  0x87,
+  (a, b) => a >> b,
+  (a, b) => a >> s63(b),
+  true,
+);
+export const shrU = binary(
+  0x76,
+  0x88,
+  (a, b) => a >>> b,
+  (a, b) => u64(a) >> s63(b),
+  true,
+);
+const opOnly = (op32: number, op64: number) => (a: Expr, b: Arg) =>
+  new Op(a.type, a.type === 'i64' ? op64 : op32, a, lift(b, a.type));
+export const rotl = opOnly(0x77, 0x89);
+export const rotr = opOnly(0x78, 0x8a);
+/** Division traps on zero and on overflow: the caller has excluded both. */
+export const divS = opOnly(0x6d, 0x7f);
+export const divU = opOnly(0x6e, 0x80);
+export const remS = opOnly(0x6f, 0x81);
+export const remU = opOnly(0x70, 0x82);
+
+export const eq = compare(0x46, 0x51);
+export const ne = compare(0x47, 0x52);
+export const ltS = compare(0x48, 0x53);
+export const ltU = compare(0x49, 0x54);
+export const gtS = compare(0x4a, 0x55);
+export const gtU = compare(0x4b, 0x56);
+export const leS = compare(0x4c, 0x57);
+export const leU = compare(0x4d, 0x58);
+export const geS = compare(0x4e, 0x59);
+export const geU = compare(0x4f, 0x5a);
+
+/** 1 when zero. */
+export const eqz = (x: Expr): Expr =>
+  x instanceof Const32
+    ? i32(x.value === 0 ? 1 : 0)
+    : x instanceof Const64
+      ? i32(x.value === 0n ? 1 : 0)
+      : new Op('i32', x.type === 'i64' ? 0x50 : 0x45, x);
+const unary = (op32: number, op64: number) => (x: Expr) => new Op(x.type, x.type === 'i64' ? op64 : op32, x);
+export const clz = unary(0x67, 0x79);
+export const ctz = unary(0x68, 0x7a);
+export const popcnt = unary(0x69, 0x7b);
+
+/** i64 to i32, low half. */
+export const wrap = (x: Expr): Expr =>
+  x instanceof Const64
+    ? i32(Number(BigInt.asIntN(32, x.value)))
+    : x instanceof Op && (x.opcode === 0xad || x.opcode === 0xac) && x.type === 'i64'
+      ? x.a
+      : new Op('i32', 0xa7, x);
+/** i32 to i64, zero-extended. */
+export const zext = (x: Expr): Expr => (x instanceof Const32 ? i64(x.value >>> 0) : new Op('i64', 0xad, x));
+/** i32 to i64, sign-extended. */
+export const sext = (x: Expr): Expr => (x instanceof Const32 ? i64(x.value) : new Op('i64', 0xac, x));
+/** Sign-extends the low byte / 16 bits / 32 bits in place. */
+export const ext8 = (x: Expr): Expr =>
+  x instanceof Const32 ? i32((x.value << 24) >> 24) : new Op(x.type, x.type === 'i64' ? 0xc2 : 0xc0, x);
+export const ext16 = (x: Expr): Expr =>
+  x instanceof Const32 ? i32((x.value << 16) >> 16) : new Op(x.type, x.type === 'i64' ? 0xc3 : 0xc1, x);
+export const ext32 = (x: Expr): Expr => new Op('i64', 0xc4, x);
+
+export const select = (condition: Expr, a: Expr, b: Expr): Expr => {
+  if (condition instanceof Const32) return condition.value !== 0 ? a : b;
+  return new Select(condition, a, b);
+};
+export const ifElse = (condition: Expr, a: Expr, b: Expr): Expr => {
+  if (condition instanceof Const32) return condition.value !== 0 ? a : b;
+  return new IfExpr(condition, a, b);
+};
+
+/** Loads: `address` is an i32, `offset` a constant added to it without wrap-around. */
+export const load8u = (address: Expr, offset = 0): Expr => new Load('i32', 0x2d, address, offset);
+export const load8s = (address: Expr, offset = 0): Expr => new Load('i32', 0x2c, address, offset);
+export const load16u = (address: Expr, offset = 0): Expr => new Load('i32', 0x2f, address, offset);
+export const load16s = (address: Expr, offset = 0): Expr => new Load('i32', 0x2e, address, offset);
+export const load32 = (address: Expr, offset = 0): Expr => new Load('i32', 0x28, address, offset);
+export const load64 = (address: Expr, offset = 0): Expr => new Load('i64', 0x29, address, offset);
+export const load128 = (address: Expr, offset = 0): Expr => new Load('v128', 0xfd00, address, offset);
+/** Loads 32 or 64 bits into a vector whose other lanes are zero. */
+export const load32zero = (address: Expr, offset = 0): Expr => new Load('v128', 0xfd5c, address, offset);
+export const load64zero = (address: Expr, offset = 0): Expr => new Load('v128', 0xfd5d, address, offset);
+
+/** Floating point on f32 / f64 (the type of the first operand). */
+const float = (op32: number, op64: number) => (a: Expr, b: Expr) =>
+  new Op(a.type, a.type === 'f64' ? op64 : op32, a, b);
+const float1 = (op32: number, op64: number) => (a: Expr) => new Op(a.type, a.type === 'f64' ? op64 : op32, a);
+const floatCompare = (op32: number, op64: number) => (a: Expr, b: Expr) =>
+  new Op('i32', a.type === 'f64' ? op64 : op32, a, b);
+export const fadd = float(0x92, 0xa0);
+export const fsub = float(0x93, 0xa1);
+export const fmul = float(0x94, 0xa2);
+export const fdiv = float(0x95, 0xa3);
+export const fsqrt = float1(0x91, 0x9f);
+export const feq = floatCompare(0x5b, 0x61);
+export const fne = floatCompare(0x5c, 0x62);
+export const flt = floatCompare(0x5d, 0x63);
+export const fgt = floatCompare(0x5e, 0x64);
+/** Any operation by its opcode, for the conversions and reinterpretations that are used once. */
+export const op = (type: ValType, opcode: number, a: Expr, b?: Expr): Expr => new Op(type, opcode, a, b);
+/** A vector (0xFD) operation by number (SIMD proposal numbering of the core specification §5.4.9). */
+export const simd = (type: ValType, opcode: number, operands: Expr[], immediates: number[] = []): Expr =>
+  new PrefixOp(type, 0xfd, opcode, operands, immediates);
+export const v128 = (bytes: readonly number[]): Expr => new Const128(bytes);

@@ -1,0 +1,350 @@
+/**
+ * Decoded guest code, by physical address: basic blocks as records for the interpreter (and as `Insn` lists for the
+ * translator), the dispatcher's hash, and what must go when code is overwritten. Nothing here depends on where code
+ * is mapped: records count from the page, so one copy serves all address spaces.
+ */
+import type { Decoder } from './decode/decode.ts';
+import type { Insn } from './decode/insn.ts';
+import { writeMarker, writeRecord } from './decode/record.ts';
+import type { Engine } from './engine.ts';
+import type { HandlerLibrary } from './interpreter/handlers.ts';
+import * as L from './layout.ts';
+
+/** Most instructions of one block: longer straight runs go on in the next. */
+const MAX_BLOCK_INSNS = 64;
+/** Block header (see dispatch.ts). */
+const BLOCK_HEADER = 32;
+
+export interface Block {
+  readonly physical: number;
+  readonly mode: number;
+  /** Address of the header in RECORDS. */
+  readonly address: number;
+  readonly insns: readonly Insn[];
+  /** Physical page that the last instruction runs into, or -1. */
+  readonly nextPage: number;
+  /** How the block ends: a control transfer or system instruction, running on, or an undecodable one. */
+  readonly end: 'transfer' | 'continue' | 'invalid';
+  /** The region that starts here: table index and entry point. */
+  region: RegionEntry | undefined;
+}
+
+export interface RegionEntry {
+  readonly region: Region;
+  readonly entry: number;
+}
+
+export interface Region {
+  readonly index: number;
+  readonly page: number;
+  readonly blocks: readonly Block[];
+}
+
+interface CodePage {
+  readonly blocks: Map<number, Block>;
+  readonly regions: Set<Region>;
+}
+
+export class CodeCache {
+  readonly #engine: Engine;
+  readonly #view: DataView;
+  readonly #bytes: Uint8Array;
+  readonly #pageTable: Uint32Array;
+  readonly #codeLines: BigUint64Array;
+  readonly #hash: DataView;
+  readonly #decoder: Decoder;
+  readonly #handlers: HandlerLibrary;
+  readonly #pages = new Map<number, CodePage>();
+  readonly #hotThreshold: number;
+  #next = L.RECORDS;
+  /** Regions taken out of use; their table slots are given back when no region can be running. */
+  #retired: Region[] = [];
+  flushes = 0;
+  blocksDecoded = 0;
+  insnsDecoded = 0;
+  invalidations = 0;
+
+  constructor(engine: Engine, decoder: Decoder, handlers: HandlerLibrary, hotThreshold: number) {
+    this.#engine = engine;
+    const { buffer } = engine.memory;
+    this.#view = new DataView(buffer);
+    this.#bytes = new Uint8Array(buffer);
+    this.#pageTable = new Uint32Array(buffer, L.PAGE_TABLE, L.PAGE_TABLE_ENTRIES);
+    this.#codeLines = new BigUint64Array(buffer, L.CODE_LINES, L.PAGE_TABLE_ENTRIES);
+    this.#hash = new DataView(buffer, L.HASH, L.HASH_ENTRIES * 16);
+    this.#decoder = decoder;
+    this.#handlers = handlers;
+    this.#hotThreshold = hotThreshold;
+  }
+
+  /** Fills the hash entry (address in memory) for code at `physical`, decoding it first if need be. */
+  find(entry: number, physical: number, mode: number, linear: () => bigint): Block | 'fault' {
+    const block = this.block(physical, mode, linear);
+    if (block !== 'fault') this.#fill(entry, block);
+    return block;
+  }
+
+  /** The block at `physical`; 'fault' when fetching it raised an exception. */
+  block(physical: number, mode: number, linear: () => bigint): Block | 'fault' {
+    const page = Math.floor(physical / 4096);
+    const key = (physical & 4095) | (mode << 12);
+    const known = this.#pages.get(page)?.blocks.get(key);
+    if (known !== undefined) {
+      if (known.nextPage < 0) return known;
+      const second = this.#nextPhysicalPage(linear());
+      if (second < 0) return 'fault';
+      if (second === known.nextPage) return known;
+    }
+    return this.#decode(physical, mode, linear);
+  }
+
+  peek(physical: number, mode: number): Block | undefined {
+    return this.#pages.get(Math.floor(physical / 4096))?.blocks.get((physical & 4095) | (mode << 12));
+  }
+
+  #nextPhysicalPage(linear: bigint): number {
+    const next = (linear & ~0xfffn) + 0x1000n;
+    const execPhys = this.#engine.runtime.execPhys as unknown as (va: bigint) => bigint;
+    const physical = execPhys(BigInt.asIntN(64, next));
+    return physical < 0n ? -1 : Number(physical >> 12n);
+  }
+
+  #fill(entry: number, block: Block): void {
+    const at = entry - L.HASH;
+    const { physical, mode } = block;
+    this.#hash.setUint32(at, physical % 0x1_0000_0000, true);
+    this.#hash.setUint32(at + 4, Math.floor(physical / 0x1_0000_0000) | (mode << 16), true);
+    this.#hash.setUint32(at + 8, block.address, true);
+    this.#hash.setUint32(
+      at + 12,
+      block.region === undefined ? 0 : (block.region.region.index << 10) | block.region.entry,
+      true,
+    );
+  }
+
+  #hashEntry(physical: number): number {
+    // the same function as in dispatch.ts: low bits of physical ^ (physical >> 16)
+    const low = physical % 0x1_0000_0000;
+    const shifted = Math.floor(physical / 0x1_0000);
+    return L.HASH + (((low ^ (shifted & 0xffff)) & (L.HASH_ENTRIES - 1)) << 4);
+  }
+
+  /** Address in memory of a physical page's bytes, or 0 when it is not memory. */
+  #pageAddress(page: number): number {
+    return page < this.#pageTable.length ? this.#pageTable[page]! & ~0xfff : 0;
+  }
+
+  #decode(physical: number, mode: number, linear: () => bigint): Block | 'fault' {
+    const code = mode & L.MODE_CODE;
+    const page = Math.floor(physical / 4096);
+    const base = this.#pageAddress(page) >>> 0;
+    if (this.#next + BLOCK_HEADER + (MAX_BLOCK_INSNS + 2) * L.REC_BYTES > L.RECORDS_END) this.flushAll();
+    const long = code === 2;
+    const address = this.#next;
+    let record = address + BLOCK_HEADER;
+    const insns: Insn[] = [];
+    let offset = physical & 4095;
+    let end: Block['end'] = 'continue';
+    let nextPage = -1;
+    const marker = (name: string, length: number): void => {
+      writeMarker(this.#view, record, offset, length, this.#handlers.helper(name));
+      record += L.REC_BYTES;
+    };
+    if (base === 0) {
+      // Fetching from a device: no machine runs code there; treated as an undefined instruction.
+      end = 'invalid';
+      marker('op_invalid', 1);
+    } else
+      while (insns.length < MAX_BLOCK_INSNS) {
+        if (offset > 4095) {
+          marker('op_block_end', 0);
+          break;
+        }
+        let insn = this.#decoder.decode(this.#bytes, base + offset, base + 4096, offset, code);
+        if (insn === 'short') {
+          // It runs into the next page: a block of its own, so that only such blocks depend on two pages.
+          if (insns.length > 0) {
+            marker('op_block_end', 0);
+            break;
+          }
+          nextPage = this.#nextPhysicalPage(linear());
+          if (nextPage < 0) return 'fault';
+          insn = this.#decodeAcross(base, nextPage, offset, code);
+        }
+        if (typeof insn === 'string') {
+          end = 'invalid';
+          marker(insn === 'gp' ? 'op_too_long' : 'op_invalid', 1);
+          break;
+        }
+        const refused = this.#refuse(insn, mode);
+        if (refused !== undefined) {
+          end = 'invalid';
+          marker(refused, insn.length);
+          break;
+        }
+        writeRecord(this.#view, record, insn, this.#handlers.handler(insn, long), long);
+        record += L.REC_BYTES;
+        insns.push(insn);
+        offset += insn.length;
+        if (endsBlock(insn)) {
+          end = 'transfer';
+          // A conditional helper (REP, MOV to a register that changes nothing) may also just go on.
+          marker('op_block_end', 0);
+          break;
+        }
+        if (nextPage >= 0 || insns.length === MAX_BLOCK_INSNS) {
+          marker('op_block_end', 0);
+          break;
+        }
+      }
+    this.#handlers.flush();
+    this.#next = (record + 15) & ~15;
+    this.#view.setInt32(address, this.#hotThreshold, true);
+    this.#view.setUint32(address + 4, insns.length, true);
+    this.#view.setBigUint64(address + 8, BigInt(physical), true);
+    this.#view.setBigUint64(address + 16, nextPage < 0 ? 0n : BigInt(nextPage) * 4096n + 1n, true);
+    const block: Block = { physical, mode, address, insns, nextPage, end, region: undefined };
+    this.blocksDecoded++;
+    this.insnsDecoded += insns.length;
+    this.#pageOf(page).blocks.set((physical & 4095) | (mode << 12), block);
+    if (base !== 0) {
+      this.#markCode(page, physical & 4095, Math.min(Math.max(offset, (physical & 4095) + 1), 4096));
+      if (nextPage >= 0) {
+        // found again through either page
+        this.#pageOf(nextPage).blocks.set(-1 - page, block);
+        this.#markCode(nextPage, 0, Math.max(1, offset - 4096));
+      }
+    }
+    return block;
+  }
+
+  /** An encoding that exists but may not run now: which marker stands in for it. */
+  #refuse(insn: Insn, mode: number): string | undefined {
+    if ((mode & (L.MODE_NO_SSE | L.MODE_NO_FPU)) === 0) return undefined;
+    let vector = false;
+    let mmx = false;
+    for (const operand of insn.operands) {
+      if (operand.kind === 'xmm') vector = true;
+      else if (operand.kind === 'mmx') mmx = true;
+    }
+    if (vector && mode & L.MODE_NO_SSE) return 'op_invalid';
+    return (vector || mmx) && mode & L.MODE_NO_FPU ? 'op_not_available' : undefined;
+  }
+
+  #decodeAcross(base: number, nextPage: number, offset: number, code: number): Insn | 'ud' | 'gp' {
+    const next = this.#pageAddress(nextPage) >>> 0;
+    const bytes = new Uint8Array(32);
+    const here = 4096 - offset;
+    bytes.set(this.#bytes.subarray(base + offset, base + 4096));
+    if (next !== 0) bytes.set(this.#bytes.subarray(next, next + 16), here);
+    const insn = this.#decoder.decode(bytes, 0, here + 16, offset, code);
+    return insn === 'short' ? 'gp' : insn;
+  }
+
+  #pageOf(page: number): CodePage {
+    let found = this.#pages.get(page);
+    if (found === undefined) {
+      found = { blocks: new Map(), regions: new Set() };
+      this.#pages.set(page, found);
+    }
+    return found;
+  }
+
+  /** From now on writes to these bytes of the page are noticed. */
+  #markCode(page: number, from: number, to: number): void {
+    if (page >= this.#pageTable.length) return;
+    let mask = 0n;
+    for (let line = from >> 6; line <= (to - 1) >> 6; line++) mask |= 1n << BigInt(line);
+    this.#codeLines[page]! |= mask;
+    const flags = this.#pageTable[page]!;
+    if ((flags & L.PAGE_CODE) === 0) {
+      this.#pageTable[page] = flags | L.PAGE_CODE;
+      (this.#engine.runtime.tlbDropWrite as unknown as (pfn: number) => void)(page);
+    }
+  }
+
+  /** Makes a translated region reachable from each of its entry blocks. */
+  addRegion(region: Region, entries: readonly Block[]): void {
+    this.#pageOf(region.page).regions.add(region);
+    for (const [entry, block] of entries.entries()) {
+      block.region = { region, entry };
+      const at = this.#hashEntry(block.physical);
+      if (this.#hashHolds(at, block)) this.#fill(at, block);
+    }
+  }
+
+  #hashHolds(entry: number, block: Block): boolean {
+    return this.#hash.getUint32(entry - L.HASH + 8, true) === block.address;
+  }
+
+  /** Drops everything decoded from a page. `lines` is for statistics of false sharing only. */
+  invalidate(page: number): void {
+    const code = this.#pages.get(page);
+    if (page < this.#pageTable.length) {
+      this.#codeLines[page] = 0n;
+      this.#pageTable[page]! &= ~L.PAGE_CODE;
+    }
+    if (code === undefined) return;
+    this.invalidations++;
+    this.#pages.delete(page);
+    for (const block of code.blocks.values()) {
+      const at = this.#hashEntry(block.physical);
+      if (this.#hashHolds(at, block)) this.#clearEntry(at);
+      const other = Math.floor(block.physical / 4096);
+      if (other !== page) this.#pages.get(other)?.blocks.delete((block.physical & 4095) | (block.mode << 12));
+      else if (block.nextPage >= 0) this.#pages.get(block.nextPage)?.blocks.delete(-1 - page);
+    }
+    for (const region of code.regions) this.#retired.push(region);
+  }
+
+  #clearEntry(entry: number): void {
+    this.#hash.setBigUint64(entry - L.HASH, 0n, true);
+    this.#hash.setBigUint64(entry - L.HASH + 8, 0n, true);
+  }
+
+  /** Forgets all decoded code (the record area is full, or the machine was reset). */
+  flushAll(): void {
+    this.flushes++;
+    for (const [page, code] of this.#pages) {
+      if (page < this.#pageTable.length) {
+        this.#codeLines[page] = 0n;
+        this.#pageTable[page]! &= ~L.PAGE_CODE;
+      }
+      for (const region of code.regions) this.#retired.push(region);
+    }
+    this.#pages.clear();
+    this.#bytes.fill(0, L.HASH, L.HASH + L.HASH_ENTRIES * 16);
+    this.#next = L.RECORDS;
+  }
+
+  /** Gives back table slots of dropped regions; to be called when no region is running. */
+  releaseRetired(): void {
+    for (const region of this.#retired) this.#engine.release(region.index);
+    this.#retired = [];
+  }
+
+  /** True when [gpa, gpa + length) holds decoded code; then it is dropped. For writes by devices. */
+  written(gpa: number, length: number): void {
+    const first = Math.floor(gpa / 4096);
+    const last = Math.floor((gpa + length - 1) / 4096);
+    for (let page = first; page <= last && page < this.#pageTable.length; page++)
+      if (this.#pageTable[page]! & L.PAGE_CODE) this.invalidate(page);
+  }
+
+  /** A record that lives as long as the cache, for helpers called from regions. */
+  persistentRecord(insn: Insn, long: boolean): number {
+    const at = this.#next;
+    writeRecord(this.#view, at, insn, 0, long);
+    this.#next = (at + L.REC_BYTES + 15) & ~15;
+    return at;
+  }
+
+  get recordBytes(): number {
+    return this.#next - L.RECORDS;
+  }
+}
+
+/** True when nothing may follow an instruction in its block. */
+export function endsBlock(insn: Insn): boolean {
+  return insn.def.flagSet.has('end');
+}

@@ -1,0 +1,86 @@
+/** Writes a decoded instruction into the memory where handlers and runtime functions read it (layout.ts, REC_*). */
+import * as L from '../layout.ts';
+import type { Insn, Operand } from './insn.ts';
+import { SEG_DS, SEG_FS } from './decode.ts';
+
+const SLOTS = [L.REC_R0, L.REC_R1, L.REC_R2];
+
+/** What a register operand's slot holds: an address, or a register number where there is no plain storage. */
+function slotValue(operand: Operand): number | undefined {
+  switch (operand.kind) {
+    case 'gpr':
+      return L.GPR + 8 * operand.reg + (operand.high ? 1 : 0);
+    case 'xmm':
+      return L.XMM + 16 * operand.reg;
+    case 'mmx':
+      return L.X87 + 16 * operand.reg;
+    case 'seg':
+    case 'cr':
+    case 'dr':
+    case 'st':
+      return operand.reg;
+    default:
+      return undefined;
+  }
+}
+
+const gprAddress = (reg: number): number => (reg < 0 ? L.ZERO : L.GPR + 8 * reg);
+
+export function writeRecord(view: DataView, at: number, insn: Insn, handler: number, long: boolean): void {
+  view.setUint32(at + L.REC_HANDLER, handler, true);
+  view.setUint16(at + L.REC_OFFSET, insn.offset, true);
+  view.setUint8(at + L.REC_LENGTH, insn.length);
+  const { mem } = insn;
+  view.setUint8(
+    at + L.REC_FLAGS,
+    insn.rep | (insn.lock ? L.REC_FLAG_LOCK : 0) | (mem !== undefined ? L.REC_FLAG_MEM : 0),
+  );
+  for (const slot of SLOTS) view.setUint16(at + slot, 0, true);
+  view.setBigInt64(at + L.REC_IMM, 0n, true);
+  view.setBigInt64(at + L.REC_IMM2, 0n, true);
+  let immediates = 0;
+  for (const [i, operand] of insn.operands.entries()) {
+    const value = slotValue(operand);
+    if (value !== undefined) view.setUint16(at + SLOTS[i]!, value, true);
+    else if (operand.kind === 'rel') view.setBigInt64(at + L.REC_IMM, BigInt(operand.reg), true);
+    else if (operand.kind === 'imm') {
+      const field = immediates++ === 0 ? L.REC_IMM : L.REC_IMM2;
+      if (insn.def.operandCodes[i] === 'Ap') {
+        // far pointer: offset in the first immediate, selector in the second
+        const far = BigInt(operand.value);
+        view.setBigInt64(at + L.REC_IMM, far & 0xffffffffn, true);
+        view.setBigInt64(at + L.REC_IMM2, far >> 32n, true);
+      } else view.setBigInt64(at + field, BigInt(operand.value), true);
+    }
+  }
+  view.setUint8(at + L.REC_OPSIZE, insn.opsize);
+  view.setUint8(at + L.REC_ADDRSIZE, insn.addrsize);
+  const seg = mem?.seg ?? (insn.segOverride < 0 ? SEG_DS : insn.segOverride);
+  view.setUint8(at + L.REC_SEG, seg);
+  view.setUint16(at + L.REC_SEGBASE, long && seg < SEG_FS ? L.ZERO : L.SEG_BASE + 8 * seg, true);
+  if (mem !== undefined) {
+    view.setUint16(at + L.REC_BASE, mem.ripRelative ? L.VBASE : gprAddress(mem.base), true);
+    view.setUint16(at + L.REC_INDEX, gprAddress(mem.index), true);
+    view.setUint8(at + L.REC_SCALE, mem.scale);
+    view.setBigInt64(at + L.REC_DISP, BigInt(mem.disp), true);
+  } else {
+    view.setUint16(at + L.REC_BASE, L.ZERO, true);
+    view.setUint16(at + L.REC_INDEX, L.ZERO, true);
+    view.setUint8(at + L.REC_SCALE, 0);
+    view.setBigInt64(at + L.REC_DISP, 0n, true);
+  }
+}
+
+/** A record that is no guest instruction (end of block, undefined encoding): only its place and handler count. */
+export function writeMarker(
+  view: DataView,
+  at: number,
+  offset: number,
+  length: number,
+  handler: number,
+): void {
+  for (let i = 0; i < L.REC_BYTES; i += 8) view.setBigInt64(at + i, 0n, true);
+  view.setUint32(at + L.REC_HANDLER, handler, true);
+  view.setUint16(at + L.REC_OFFSET, offset, true);
+  view.setUint8(at + L.REC_LENGTH, length);
+}

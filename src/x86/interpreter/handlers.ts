@@ -1,0 +1,83 @@
+/**
+ * The handlers of the interpreter: one WebAssembly function for each instruction form (opcode, operand kinds and
+ * sizes, code size), made from the instruction's definition when the form is first met, and put into the function
+ * table that the dispatcher calls through.
+ */
+import { assert } from '../../core/errors.ts';
+import { FunctionBuilder } from '../../wasm/function.ts';
+import { ModuleBuilder } from '../../wasm/module.ts';
+import type { Insn } from '../decode/insn.ts';
+import { RUNTIME_FUNCTIONS, type RuntimeFunction } from '../semantics/runtime-functions.ts';
+import type { Engine } from '../engine.ts';
+import { InterpreterEmitter } from './emitter.ts';
+
+/** What a handler's code depends on; everything else comes from the record. */
+function formKey(insn: Insn, long: boolean): string {
+  let key = `${insn.def.index}:${insn.opsize}${insn.addrsize}${long ? 'L' : ''}`;
+  for (const operand of insn.operands) key += operand.kind + operand.size;
+  if (insn.mem === undefined) key += insn.segOverride;
+  return key;
+}
+
+export class HandlerLibrary {
+  readonly #engine: Engine;
+  readonly #byForm = new Map<string, number>();
+  readonly #byHelper = new Map<string, number>();
+  /** Forms that wait for `flush`. */
+  #pending: { insn: Insn; long: boolean; index: number }[] = [];
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+  }
+
+  get count(): number {
+    return this.#byForm.size;
+  }
+
+  /** Table index of a runtime function with the signature of a handler. */
+  helper(name: string): number {
+    let index = this.#byHelper.get(name);
+    if (index === undefined) {
+      const fn = this.#engine.runtime[name];
+      assert(typeof fn === 'function', `the runtime has no function '${name}'`);
+      index = this.#engine.allocate(fn as () => number);
+      this.#byHelper.set(name, index);
+    }
+    return index;
+  }
+
+  /** Table index of the handler for an instruction; callable after the next `flush`. */
+  handler(insn: Insn, long: boolean): number {
+    if (insn.def.helper !== undefined) return this.helper(insn.def.helper);
+    const key = formKey(insn, long);
+    let index = this.#byForm.get(key);
+    if (index === undefined) {
+      index = this.#engine.allocate(null);
+      this.#byForm.set(key, index);
+      this.#pending.push({ insn, long, index });
+    }
+    return index;
+  }
+
+  /** Builds what `handler` has promised. */
+  flush(): void {
+    if (this.#pending.length === 0) return;
+    const pending = this.#pending;
+    this.#pending = [];
+    const module = new ModuleBuilder();
+    module.importMemory(this.#engine.memoryImport);
+    const runtime = (name: RuntimeFunction): number => {
+      const [params, result] = RUNTIME_FUNCTIONS[name];
+      return module.importFunction('runtime', name, params, result);
+    };
+    const callHelper = (name: string): number => module.importFunction('runtime', name, ['i32'], 'i32');
+    for (const [i, { insn, long }] of pending.entries()) {
+      const f = new FunctionBuilder(['i32'], 'i32');
+      new InterpreterEmitter(f, long, runtime, callHelper).define(insn);
+      module.addFunction(`h${i}`, ['i32'], 'i32', f);
+    }
+    const exports = this.#engine.instantiate(module.build());
+    for (const [i, { index }] of pending.entries())
+      this.#engine.table.set(index, exports[`h${i}`] as () => number);
+  }
+}

@@ -1,0 +1,272 @@
+/**
+ * The processor put together: memory and page table of guest-physical space, the runtime with its calls to the
+ * outside, decoder, interpreter and translator. See cpu.ts for what a machine sees of it.
+ */
+import { assert, UsageError } from '../core/errors.ts';
+import { GuestMemory, type RamRegion } from '../core/memory.ts';
+import type { Tracer } from '../core/trace.ts';
+import { type Block, CodeCache } from './code-cache.ts';
+import type { CpuBus, CpuInterface, EntryState, RunResult } from './cpu.ts';
+import type { CpuidModel } from './cpuid.ts';
+import { Decoder } from './decode/decode.ts';
+import { Engine, MAX_GUEST_RAM } from './engine.ts';
+import { HandlerLibrary } from './interpreter/handlers.ts';
+import * as L from './layout.ts';
+import { describeRegisters } from './registers.ts';
+import { opcodeTable } from './table/index.ts';
+import { Translator } from './translator/translator.ts';
+
+const PAGE = 4096;
+/** Firmware and other read-only memory, behind RAM. */
+const ROM_BYTES = 16 * 1024 * 1024;
+
+export interface ProcessorOptions {
+  /** Bytes of runtime.wasm. */
+  readonly runtimeCode: Uint8Array;
+  /** RAM as guest-physical runs; sizes and addresses are multiples of 4096. */
+  readonly ram: readonly { gpa: number; size: number }[];
+  readonly cpuid: CpuidModel;
+  readonly bus: CpuBus;
+  readonly tracer: Tracer;
+  /** Executions after which a block is translated; Infinity: never (interpreter only). */
+  readonly hotThreshold?: number;
+}
+
+export const DEFAULT_HOT_THRESHOLD = 128;
+
+export class Processor implements CpuInterface {
+  readonly guestMemory: GuestMemory;
+  readonly engine: Engine;
+  readonly code: CodeCache;
+  readonly translator: Translator;
+  readonly handlers: HandlerLibrary;
+  readonly #view: DataView;
+  readonly #pageTable: Uint32Array;
+  readonly #cpuid: CpuidModel;
+  #romNext: number;
+  readonly #romEnd: number;
+  #instructions = 0;
+  #run: () => number;
+
+  constructor(options: ProcessorOptions) {
+    const { bus, ram, tracer } = options;
+    this.#cpuid = options.cpuid;
+    const ramBytes = ram.reduce((sum, { size }) => sum + size, 0);
+    if (ramBytes > MAX_GUEST_RAM)
+      throw new UsageError(
+        `guest RAM of ${Math.ceil(ramBytes / 2 ** 20)}M does not fit: at most ${Math.floor(MAX_GUEST_RAM / 2 ** 20)}M with 32-bit WebAssembly memories`,
+      );
+    this.engine = new Engine(options.runtimeCode, ramBytes + ROM_BYTES, this.#host(bus, tracer));
+    const { buffer } = this.engine.memory;
+    this.#view = new DataView(buffer);
+    this.#pageTable = new Uint32Array(buffer, L.PAGE_TABLE, L.PAGE_TABLE_ENTRIES);
+    const regions: RamRegion[] = [];
+    let offset = L.RAM_BASE;
+    for (const { gpa, size } of ram) {
+      assert(gpa % PAGE === 0 && size % PAGE === 0, 'RAM that is not made of pages', { gpa, size });
+      regions.push({ gpa, size, offset });
+      for (let at = 0; at < size; at += PAGE)
+        this.#pageTable[(gpa + at) / PAGE] = (offset + at) | L.PAGE_RAM;
+      offset += size;
+    }
+    this.#romNext = offset;
+    this.#romEnd = offset + ROM_BYTES;
+    this.guestMemory = new GuestMemory(buffer, regions);
+    this.handlers = new HandlerLibrary(this.engine);
+    const decoder = new Decoder(opcodeTable(), (feature) => options.cpuid.has(feature));
+    const threshold = options.hotThreshold ?? DEFAULT_HOT_THRESHOLD;
+    this.code = new CodeCache(
+      this.engine,
+      decoder,
+      this.handlers,
+      Number.isFinite(threshold) ? threshold : 0x7fffffff,
+    );
+    this.translator = new Translator(this.engine, this.code, tracer);
+    this.guestMemory.onWrite((gpa, length) => this.code.written(gpa, length));
+    this.#run = this.engine.runtime.run as unknown as () => number;
+    this.reset();
+  }
+
+  #host(bus: CpuBus, tracer: Tracer): Record<string, (...args: never[]) => unknown> {
+    const host = {
+      portRead: (port: number, size: 1 | 2 | 4) => bus.readPort(port, size) | 0,
+      portWrite: (port: number, size: 1 | 2 | 4, value: number) => bus.writePort(port, size, value >>> 0),
+      mmioRead: (address: number, size: 1 | 2 | 4) => bus.readMmio(address, size) | 0,
+      mmioWrite: (address: number, size: 1 | 2 | 4, value: number) =>
+        bus.writeMmio(address, size, value >>> 0),
+      acknowledge: () => bus.acknowledgeInterrupt(),
+      msrRead: (index: number) => {
+        const value = bus.readMsr(index >>> 0);
+        if (value === undefined) return 0;
+        this.#view.setUint32(L.MSR_LOW, value.low, true);
+        this.#view.setUint32(L.MSR_HIGH, value.high, true);
+        return 1;
+      },
+      msrWrite: (index: number) =>
+        bus.writeMsr(
+          index >>> 0,
+          this.#view.getUint32(L.MSR_LOW, true),
+          this.#view.getUint32(L.MSR_HIGH, true),
+        )
+          ? 1
+          : 0,
+      cr8Read: () => bus.readCr8(),
+      cr8Write: (value: number) => bus.writeCr8(value),
+      tsc: () => bus.readTsc(),
+      random: () => bus.random() | 0,
+      unsupported: (what: number, detail: number) =>
+        tracer.warn('cpu', `not implemented: feature ${what} (${detail >>> 0})`),
+      ferr: () => tracer.warn('cpu', 'x87 error reported through FERR# (CR0.NE=0), which is not connected'),
+      invalidate: (page: number, _linesLow: number, _linesHigh: number) => this.code.invalidate(page >>> 0),
+      decode: (entry: number, physical: number, mode: number, low: number, high: number) => {
+        const linear = (): bigint => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+        return this.code.find(entry, physical, mode, linear) === 'fault' ? 0 : 1;
+      },
+      hot: (entry: number) => {
+        const block = this.#blockOf(entry);
+        if (block !== undefined) this.translator.translate(block);
+      },
+    };
+    return host as unknown as Record<string, (...args: never[]) => unknown>;
+  }
+
+  #blockOf(entry: number): Block | undefined {
+    const low = this.#view.getUint32(entry, true);
+    const high = this.#view.getUint32(entry + 4, true);
+    return this.code.peek(low + (high & 0xffff) * 0x1_0000_0000, high >>> 16);
+  }
+
+  mapRom(gpa: number, data: Uint8Array): void {
+    assert(gpa % PAGE === 0, 'ROM that does not start at a page', { gpa });
+    const size = Math.ceil(data.length / PAGE) * PAGE;
+    if (this.#romNext + size > this.#romEnd)
+      throw new UsageError(`firmware of ${data.length} bytes does not fit: at most ${ROM_BYTES} in all`);
+    this.guestMemory.bytes.set(data, this.#romNext);
+    for (let at = 0; at < size; at += PAGE)
+      this.#pageTable[(gpa + at) / PAGE] = (this.#romNext + at) | L.PAGE_ROM;
+    this.#romNext += size;
+    (this.engine.runtime.tlbFlush as unknown as () => void)();
+  }
+
+  reset(): void {
+    (this.engine.runtime.initReset as unknown as () => void)();
+    this.code.flushAll();
+    this.code.releaseRetired();
+    const { entries } = this.#cpuid;
+    assert(entries.length <= L.CPUID_MAX, 'too many CPUID leaves', entries.length);
+    this.#view.setUint32(L.CPUID_COUNT, entries.length, true);
+    for (const [i, entry] of entries.entries())
+      for (const [j, value] of entry.entries())
+        this.#view.setUint32(L.CPUID_TABLE + i * 24 + j * 4, value, true);
+  }
+
+  enter(state: EntryState): void {
+    enterState(this.#view, state);
+    (this.engine.runtime.updateMode as unknown as () => void)();
+    (this.engine.runtime.tlbFlush as unknown as () => void)();
+  }
+
+  run(instructions: number): RunResult {
+    const budget = Math.min(Math.max(1, Math.floor(instructions)), 0x7fff0000);
+    this.#view.setInt32(L.BUDGET, budget, true);
+    const result = this.#run();
+    this.#instructions += budget - this.#view.getInt32(L.BUDGET, true);
+    this.code.releaseRetired();
+    return (['budget', 'halted', 'shutdown', 'stopped'] as const)[result]!;
+  }
+
+  setInterrupt(level: boolean): void {
+    this.#attention(L.ATTENTION_INTR, level);
+  }
+
+  nmi(): void {
+    this.#attention(L.ATTENTION_NMI, true);
+  }
+
+  stop(): void {
+    this.#attention(L.ATTENTION_STOP, true);
+  }
+
+  #attention(bit: number, set: boolean): void {
+    const now = this.#view.getInt32(L.ATTENTION, true);
+    this.#view.setInt32(L.ATTENTION, set ? now | bit : now & ~bit, true);
+  }
+
+  get instructionCount(): number {
+    return this.#instructions;
+  }
+
+  stats(): Record<string, number> {
+    const u32 = (at: number): number => this.#view.getUint32(at, true);
+    return {
+      instructions: this.#instructions,
+      interpretedInstructions: Number(this.#view.getBigUint64(L.STAT_INTERP_INSNS, true)),
+      interpretedBlocks: u32(L.STAT_INTERP_BLOCKS),
+      regionRuns: u32(L.STAT_REGION_RUNS),
+      regionExitsToInterpreter: u32(L.STAT_REGION_EXITS),
+      tlbMisses: u32(L.STAT_TLB_MISS),
+      tlbFlushes: u32(L.STAT_TLB_FLUSH),
+      exceptions: u32(L.STAT_EXCEPTIONS),
+      interrupts: u32(L.STAT_INTERRUPTS),
+      mmio: u32(L.STAT_MMIO),
+      port: u32(L.STAT_PORT),
+      selfModifyingWrites: u32(L.STAT_SMC),
+      handlers: this.handlers.count,
+      blocksDecoded: this.code.blocksDecoded,
+      instructionsDecoded: this.code.insnsDecoded,
+      codeFlushes: this.code.flushes,
+      pagesInvalidated: this.code.invalidations,
+      recordBytes: this.code.recordBytes,
+      ...this.translator.stats(),
+    };
+  }
+
+  describeRegisters(): string {
+    const rflags = (this.engine.runtime.getRflags as unknown as () => bigint)();
+    return describeRegisters(this.#view, rflags);
+  }
+}
+
+/** Descriptor attribute bits (layout.ts, SEG_ATTR). */
+const CODE64 = 0xa09b;
+const CODE32 = 0xc09b;
+const DATA32 = 0xc093;
+const CODE16 = 0x009b;
+
+function enterState(view: DataView, state: EntryState): void {
+  const u64 = (at: number, value: bigint): void => view.setBigUint64(at, BigInt.asUintN(64, value), true);
+  if (state.mode === 'reset') return;
+  u64(L.RIP, state.rip);
+  if (state.rsp !== undefined) u64(L.RSP, state.rsp);
+  if (state.rsi !== undefined) u64(L.RSI, state.rsi);
+  if (state.rbx !== undefined) u64(L.RBX, state.rbx);
+  if (state.rax !== undefined) u64(L.RAX, state.rax);
+  const segment = (n: number, selector: number, base: bigint, limit: number, attr: number): void => {
+    view.setUint32(L.SEG_SEL + 4 * n, selector, true);
+    u64(L.SEG_BASE + 8 * n, base);
+    view.setUint32(L.SEG_LIMIT + 4 * n, limit, true);
+    view.setUint32(L.SEG_ATTR + 4 * n, attr, true);
+  };
+  if (state.mode === 'real') {
+    const cs = state.cs ?? 0;
+    segment(1, cs, BigInt(cs) << 4n, 0xffff, CODE16);
+    return;
+  }
+  const code = state.codeSelector ?? 0x10;
+  const data = state.dataSelector ?? 0x18;
+  segment(1, code, 0n, 0xffffffff, state.mode === 'long' ? CODE64 : CODE32);
+  for (const n of [0, 2, 3, 4, 5]) segment(n, data, 0n, 0xffffffff, DATA32);
+  if (state.gdtBase !== undefined) {
+    u64(L.GDT_BASE, state.gdtBase);
+    view.setUint32(L.GDT_LIMIT, state.gdtLimit ?? 0xffff, true);
+  }
+  if (state.mode === 'flat32') {
+    // protected mode, caches as after firmware: PE ET
+    u64(L.CR0, 0x11n);
+    return;
+  }
+  u64(L.CR3, state.cr3 ?? 0n);
+  u64(L.CR4, 0x20n); // PAE
+  u64(L.EFER, 0x500n); // LME LMA
+  u64(L.CR0, 0x8000_0011n); // PG ET PE
+}

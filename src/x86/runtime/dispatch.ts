@@ -1,0 +1,238 @@
+// The dispatcher: from the instruction pointer to decoded blocks and translated regions, over and over, until the
+// budget is used up or somebody wants attention. Blocks and regions are found by physical address, so that they
+// outlive address spaces.
+import {
+  ATTENTION,
+  ATTENTION_INTR,
+  ATTENTION_NMI,
+  ATTENTION_SHUTDOWN,
+  ATTENTION_STOP,
+  ATTENTION_TRAP,
+  BREAK,
+  BUDGET,
+  EFLAGS,
+  END_BLOCK,
+  EXCEPTION,
+  HALTED,
+  HASH,
+  HASH_ENTRIES,
+  IN_REGION,
+  MODE,
+  NEXT,
+  REC_BYTES,
+  REC_HANDLER,
+  REC_LENGTH,
+  REC_OFFSET,
+  REEXECUTE,
+  RIP,
+  SEG_BASE,
+  SHADOW,
+  STAT_INTERP_BLOCKS,
+  STAT_INTERP_INSNS,
+  STAT_REGION_EXITS,
+  STAT_REGION_RUNS,
+  TLB_BASE,
+  TLB_ENTRIES,
+  TLB_ENTRY_SHIFT,
+  TLB_EXEC,
+  TLB_PFN,
+  VBASE,
+} from '../layout';
+import { deliverException, deliverInterrupt, deliverNmi, raise, trapStep } from './exceptions';
+import { execPhys } from './mmu';
+import { insnRip, nextRip } from './record';
+
+/**
+ * Makes the block at the physical address in `key` known (see HASH): fills the hash entry at `entry`. `linear` is where
+ * it is mapped. 0 when an exception was raised instead.
+ */
+declare function host_decode(entry: i32, physical: f64, mode: i32, linearLow: i32, linearHigh: i32): i32;
+/** The block of this hash entry is hot. May fill its region. */
+declare function host_hot(entry: i32): void;
+/** The vector to deliver, or -1. */
+declare function host_acknowledge(): i32;
+
+/** Hash entry: u64 key, u32 block, u32 region (function index << 10 | entry point, 0 = none). */
+const ENTRY_BLOCK = 8;
+const ENTRY_REGION = 12;
+
+/** Block header: i32 countdown to hot, u32 instructions, u64 key, u64 physical page after + 1 for a block whose last
+ * instruction runs into the next page (0 otherwise); then the records. */
+const BLOCK_COUNTDOWN = 0;
+const BLOCK_INSNS = 4;
+const BLOCK_KEY = 8;
+const BLOCK_NEXT_PAGE = 16;
+const BLOCK_RECORDS = 32;
+
+/** Why `run` came back: RunResult of cpu.ts. */
+const RESULT_BUDGET = 0;
+const RESULT_HALTED = 1;
+const RESULT_SHUTDOWN = 2;
+const RESULT_STOPPED = 3;
+
+const IF: i32 = 0x200;
+const TF: i32 = 0x100;
+
+function callHandler(index: i32, record: i32): i32 {
+  return call_indirect<i32>(index, record);
+}
+
+function callRegion(index: i32, entry: i32, vbase: u64): i32 {
+  return call_indirect<i32>(index, entry, vbase);
+}
+
+export function run(): i32 {
+  let interpretOnce = false;
+  for (;;) {
+    const shadow = load<i32>(SHADOW);
+    const attention = load<i32>(ATTENTION);
+    if (attention != 0) {
+      if (attention & ATTENTION_SHUTDOWN) return RESULT_SHUTDOWN;
+      if (attention & ATTENTION_STOP) {
+        store<i32>(ATTENTION, attention & ~ATTENTION_STOP);
+        return RESULT_STOPPED;
+      }
+      if (shadow == 0) {
+        if (attention & ATTENTION_NMI) {
+          store<i32>(ATTENTION, attention & ~ATTENTION_NMI);
+          store<i32>(HALTED, 0);
+          deliverNmi();
+          continue;
+        }
+        if (attention & ATTENTION_INTR && load<i32>(EFLAGS) & IF) {
+          const vector = host_acknowledge();
+          if (vector >= 0) {
+            store<i32>(HALTED, 0);
+            deliverInterrupt(vector);
+            continue;
+          }
+        }
+      }
+    }
+    if (load<i32>(HALTED)) return RESULT_HALTED;
+    if (load<i32>(BUDGET) <= 0) return RESULT_BUDGET;
+
+    const linear = load<u64>(RIP) + load<u64>(SEG_BASE + 8);
+    const tlb = load<i32>(TLB_BASE) + ((<i32>(linear >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
+    let physical: i64;
+    if (load<u64>(tlb, TLB_EXEC) == (linear & ~0xfff))
+      physical = (<i64>load<u32>(tlb, TLB_PFN) << 12) | (<i64>linear & 0xfff);
+    else {
+      physical = execPhys(linear);
+      if (physical < 0) {
+        deliverException();
+        continue;
+      }
+    }
+    const mode = load<i32>(MODE);
+    const key = <u64>physical | (<u64>mode << 48);
+    const hash = <i32>(physical ^ (physical >> 16)) & (HASH_ENTRIES - 1);
+    const entry = HASH + (hash << 4);
+    if (load<u64>(entry) != key) {
+      if (!host_decode(entry, <f64>physical, mode, <i32>linear, <i32>(linear >> 32))) {
+        deliverException();
+        continue;
+      }
+    }
+
+    let single = shadow != 0;
+    if (attention & ATTENTION_TRAP) single = true;
+    store<i32>(SHADOW, 0);
+    const region = load<i32>(entry, ENTRY_REGION);
+    if (region != 0 && !interpretOnce && !single) {
+      store<i32>(IN_REGION, 1);
+      store<i32>(STAT_REGION_RUNS, load<i32>(STAT_REGION_RUNS) + 1);
+      const status = callRegion(<i32>(<u32>region >> 10), region & 1023, linear & ~0xfff);
+      store<i32>(IN_REGION, 0);
+      if (status == REEXECUTE) {
+        store<i32>(STAT_REGION_EXITS, load<i32>(STAT_REGION_EXITS) + 1);
+        interpretOnce = true;
+      } else if (status == EXCEPTION) deliverException();
+      continue;
+    }
+    interpretOnce = false;
+
+    const block = load<i32>(entry, ENTRY_BLOCK);
+    const nextPage = load<u64>(block, BLOCK_NEXT_PAGE);
+    if (nextPage != 0) {
+      // The last instruction was read across the page boundary: is the next page still the same one?
+      const second = execPhys((linear & ~0xfff) + 0x1000);
+      if (second < 0) {
+        deliverException();
+        continue;
+      }
+      if (<u64>second + 1 != nextPage) {
+        if (!host_decode(entry, <f64>physical, mode, <i32>linear, <i32>(linear >> 32))) deliverException();
+        continue;
+      }
+    }
+    const countdown = load<i32>(block, BLOCK_COUNTDOWN) - 1;
+    store<i32>(block, countdown, BLOCK_COUNTDOWN);
+    if (countdown == 0) {
+      // it may have emptied the record area: look the block up again
+      host_hot(entry);
+      continue;
+    }
+    interpret(load<i32>(entry, ENTRY_BLOCK) + BLOCK_RECORDS, linear & ~0xfff, single);
+    if (attention & ATTENTION_TRAP) trapAfter();
+  }
+  return RESULT_STOPPED; // not reached: the compiler does not see that the loop never ends
+}
+
+let stepFailed = false;
+
+/** Runs decoded records until the block ends; all of the block, or one instruction. */
+function interpret(first: i32, vbase: u64, single: bool): void {
+  let record = first;
+  store<u64>(VBASE, vbase);
+  store<i32>(STAT_INTERP_BLOCKS, load<i32>(STAT_INTERP_BLOCKS) + 1);
+  let status: i32;
+  for (;;) {
+    status = callHandler(load<i32>(record, REC_HANDLER), record);
+    if (status != NEXT) break;
+    if (single || load<i32>(BREAK) != 0) {
+      store<i32>(BREAK, 0);
+      store<u64>(RIP, nextRip(record));
+      break;
+    }
+    record += REC_BYTES;
+  }
+  const count = (record - first) / REC_BYTES + 1;
+  store<i32>(BUDGET, load<i32>(BUDGET) - count);
+  store<u64>(STAT_INTERP_INSNS, load<u64>(STAT_INTERP_INSNS) + count);
+  stepFailed = false;
+  if (status == EXCEPTION) {
+    store<u64>(RIP, insnRip(record));
+    stepFailed = true;
+    deliverException();
+  }
+  store<i32>(BREAK, 0);
+}
+
+/** RFLAGS.TF was set before the instruction that has just run: #DB, unless it faulted. */
+function trapAfter(): void {
+  if (!stepFailed && load<i32>(SHADOW) == 0) trapStep();
+}
+
+/** Record at the end of a block that runs on: continues at the record's own address. */
+export function op_block_end(record: i32): i32 {
+  store<u64>(RIP, insnRip(record));
+  // not an instruction of the guest's
+  store<i32>(BUDGET, load<i32>(BUDGET) + 1);
+  return END_BLOCK;
+}
+
+/** An undefined encoding. */
+export function op_invalid(record: i32): i32 {
+  return raise(6, -1);
+}
+
+/** An instruction of more than 15 bytes. */
+export function op_too_long(record: i32): i32 {
+  return raise(13, 0);
+}
+
+/** An SSE or MMX instruction with CR0.TS set. */
+export function op_not_available(record: i32): i32 {
+  return raise(7, -1);
+}

@@ -1,0 +1,373 @@
+/**
+ * The translator's reading of the instruction definitions: registers live in locals of one WebAssembly function for
+ * the whole region, operands are constants, flags are lazy in locals and their kind is mostly known. At every
+ * instruction boundary the locals are the architectural state, so that a fault or a device access leaves the region
+ * at its instruction without any spill code: the interpreter does that instruction again.
+ */
+import { assert } from '../../core/errors.ts';
+import type { Expr, LocalGet } from '../../wasm/expr.ts';
+import type { FunctionBuilder, Label } from '../../wasm/function.ts';
+import * as w from '../../wasm/ops.ts';
+import type { ImmOperand, Insn, Operand } from '../decode/insn.ts';
+import * as L from '../layout.ts';
+import { Emitter, type RuntimeImports, type Size, storeBySize } from '../semantics/emitter.ts';
+import type { FlagSource } from '../semantics/flags.ts';
+
+/** How a region's code leaves a block; provided by the region builder, which knows the blocks. */
+export interface RegionFlow {
+  /** Continues at a page offset: inside the region if a block starts there. */
+  goto(offset: number): void;
+  /** Continues at a computed address. */
+  gotoRip(rip: LocalGet, kind: 'jump' | 'call' | 'return'): void;
+}
+
+const PAGE_MASK = -4096n;
+const SLOW_STORES = { 1: 'storeSlow8', 2: 'storeSlow16', 4: 'storeSlow32', 8: 'storeSlow64' } as const;
+
+export class RegionEmitter extends Emitter {
+  readonly constantOperands = true;
+  readonly #gpr: (LocalGet | undefined)[] = [];
+  readonly #xmm: (LocalGet | undefined)[] = [];
+  readonly #gprWritten = new Set<number>();
+  readonly #xmmWritten = new Set<number>();
+  readonly ccOp: LocalGet;
+  readonly ccDst: LocalGet;
+  readonly ccSrc: LocalGet;
+  readonly ccSrc2: LocalGet;
+  /** Address of the first byte of the region's page, as mapped now. */
+  readonly vbase: LocalGet;
+  readonly tlbBase: LocalGet;
+  readonly budget: LocalGet;
+  /** Where a failing instruction is: page offset | instructions of the block that have not run << 16. */
+  readonly where: LocalGet;
+  readonly rip: LocalGet;
+  failLabel!: Label;
+  exitLabel!: Label;
+  flow!: RegionFlow;
+  /** CC_OP where it is known here; `#stored` when the local ccOp holds it too. */
+  #known: number | undefined;
+  #stored = true;
+  /** Instructions of the block that come after the present one, plus one. */
+  remaining = 0;
+  #flagsUsed = false;
+
+  constructor(f: FunctionBuilder, runtime: RuntimeImports) {
+    super(f, true, runtime);
+    this.vbase = f.param(1);
+    this.tlbBase = f.local('i32');
+    this.budget = f.local('i32');
+    this.where = f.local('i32');
+    this.rip = f.local('i64');
+    this.ccOp = f.local('i32');
+    this.ccDst = f.local('i64');
+    this.ccSrc = f.local('i64');
+    this.ccSrc2 = f.local('i64');
+  }
+
+  /** Writes the code of one instruction. */
+  translate(insn: Insn, remaining: number): void {
+    this.insn = insn;
+    this.remaining = remaining;
+    insn.def.semantics!(this, ...(insn.operands as Operand[]));
+    this.f.releaseTemporaries();
+  }
+
+  /** A block begins: nothing is known about the flags. */
+  beginBlock(): void {
+    this.#known = undefined;
+    this.#stored = true;
+  }
+
+  // --- state ----------------------------------------------------------------------------------------------------
+
+  #gprLocal(reg: number): LocalGet {
+    return (this.#gpr[reg] ??= this.f.local('i64'));
+  }
+
+  #xmmLocal(reg: number): LocalGet {
+    return (this.#xmm[reg] ??= this.f.local('v128'));
+  }
+
+  /** Code that loads the state; runs before all other code. */
+  loadState(): void {
+    const { f } = this;
+    const zero = w.i32(0);
+    f.set(this.tlbBase, w.load32(zero, L.TLB_BASE));
+    f.set(this.budget, w.load32(zero, L.BUDGET));
+    for (const [reg, local] of this.#gpr.entries())
+      if (local !== undefined) f.set(local, w.load64(zero, L.GPR + 8 * reg));
+    for (const [reg, local] of this.#xmm.entries())
+      if (local !== undefined) f.set(local, w.load128(zero, L.XMM + 16 * reg));
+    if (this.#flagsUsed) {
+      f.set(this.ccOp, w.load32(zero, L.CC_OP));
+      f.set(this.ccDst, w.load64(zero, L.CC_DST));
+      f.set(this.ccSrc, w.load64(zero, L.CC_SRC));
+      f.set(this.ccSrc2, w.load64(zero, L.CC_SRC2));
+    }
+  }
+
+  /** Code that stores what was changed. */
+  storeState(): void {
+    const { f } = this;
+    const zero = w.i32(0);
+    for (const reg of this.#gprWritten) f.store64(zero, this.#gpr[reg]!, L.GPR + 8 * reg);
+    for (const reg of this.#xmmWritten) f.store128(zero, this.#xmm[reg]!, L.XMM + 16 * reg);
+    if (this.#flagsUsed) {
+      f.store32(zero, this.ccOp, L.CC_OP);
+      f.store64(zero, this.ccDst, L.CC_DST);
+      f.store64(zero, this.ccSrc, L.CC_SRC);
+      f.store64(zero, this.ccSrc2, L.CC_SRC2);
+    }
+    f.store32(zero, this.budget, L.BUDGET);
+    f.store64(zero, this.rip, L.RIP);
+  }
+
+  gpr(reg: number, size: Size): Expr {
+    return this.#readGpr(reg, size, false);
+  }
+  #readGpr(reg: number, size: Size, high: boolean): Expr {
+    const full = this.#gprLocal(reg);
+    if (size === 8) return full;
+    const low = w.wrap(full);
+    if (size === 4) return low;
+    if (high) return w.and(w.shrU(low, 8), 0xff);
+    return w.and(low, size === 1 ? 0xff : 0xffff);
+  }
+  setGpr(reg: number, size: Size, x: Expr): void {
+    this.#writeGpr(reg, size, x, false);
+  }
+  #writeGpr(reg: number, size: Size, x: Expr, high: boolean): void {
+    const local = this.#gprLocal(reg);
+    this.#gprWritten.add(reg);
+    const merge = (mask: bigint, shift: number, valueMask: number): Expr => {
+      const value = w.zext(w.and(x, valueMask));
+      return w.or(w.and(local, w.i64(mask)), shift === 0 ? value : w.shl(value, w.i64(shift)));
+    };
+    switch (size) {
+      case 8:
+        return this.f.set(local, x);
+      case 4:
+        return this.f.set(local, w.zext(x));
+      case 2:
+        return this.f.set(local, merge(~0xffffn, 0, 0xffff));
+      default:
+        return this.f.set(local, high ? merge(~0xff00n, 8, 0xff) : merge(~0xffn, 0, 0xff));
+    }
+  }
+  protected readRegister(operand: Operand & { kind: 'gpr' }): Expr {
+    return this.#readGpr(operand.reg, operand.size, operand.high);
+  }
+  protected writeRegister(operand: Operand & { kind: 'gpr' }, x: Expr): void {
+    this.#writeGpr(operand.reg, operand.size, x, operand.high);
+  }
+  xmm(reg: number): Expr {
+    return this.#xmmLocal(reg);
+  }
+  setXmm(reg: number, x: Expr): void {
+    const local = this.#xmmLocal(reg);
+    this.#xmmWritten.add(reg);
+    this.f.set(local, x);
+  }
+  protected readXmm(operand: Operand & { kind: 'xmm' }): Expr {
+    return this.xmm(operand.reg);
+  }
+  protected writeXmm(operand: Operand & { kind: 'xmm' }, x: Expr): void {
+    this.setXmm(operand.reg, x);
+  }
+  protected mmxAddress(operand: Operand & { kind: 'mmx' }): Expr {
+    return w.i32(L.X87 + 16 * operand.reg);
+  }
+
+  // --- operands and memory --------------------------------------------------------------------------------------
+
+  effectiveAddress(): Expr {
+    const { mem, addrsize } = this.insn;
+    assert(mem !== undefined, 'instruction without a memory operand');
+    let sum: Expr | undefined = mem.ripRelative
+      ? this.vbase
+      : mem.base >= 0
+        ? this.#gprLocal(mem.base)
+        : undefined;
+    if (mem.index >= 0) {
+      const index = w.shl(this.#gprLocal(mem.index), w.i64(mem.scale));
+      sum = sum === undefined ? index : w.add(sum, index);
+    }
+    const disp = w.i64(BigInt.asIntN(64, BigInt(mem.disp)));
+    sum = sum === undefined ? disp : w.add(sum, disp);
+    return addrsize === 8 ? sum : w.and(sum, w.i64(0xffffffff));
+  }
+
+  protected segmentBase(): Expr | undefined {
+    const { seg } = this.insn.mem!;
+    return seg < 4 ? undefined : w.load64(w.i32(0), L.SEG_BASE + 8 * seg);
+  }
+
+  protected immediate(operand: ImmOperand, size: Size): Expr {
+    const value = BigInt(operand.value);
+    if (size === 8) return w.i64(value);
+    return w.i32(Number(BigInt.asUintN(8 * size, value)));
+  }
+
+  #probe(va: LocalGet, size: number, tag: number): { entry: LocalGet; hit: Expr } {
+    const shift = 12 - L.TLB_ENTRY_SHIFT;
+    const mask = (L.TLB_ENTRIES - 1) << L.TLB_ENTRY_SHIFT;
+    const entry = this.tmp(w.add(w.and(w.wrap(w.shrU(va, w.i64(shift))), mask), this.tlbBase));
+    const last = size === 1 ? va : w.add(va, w.i64(size - 1));
+    return { entry, hit: w.eq(w.load64(entry, tag), w.and(last, w.i64(PAGE_MASK))) };
+  }
+
+  protected readPointer(va: LocalGet, size: number): Expr {
+    const { f } = this;
+    const { entry, hit } = this.#probe(va, size, L.TLB_READ);
+    const address = f.temporary('i32');
+    f.if(
+      hit,
+      () => f.set(address, w.add(w.wrap(va), w.load32(entry, L.TLB_ADDEND))),
+      () => {
+        f.set(address, this.rt('loadSlow', va, w.i32(size)));
+        f.if(w.eqz(address), () => this.fail());
+      },
+    );
+    return address;
+  }
+
+  protected writeMemory(va: LocalGet, size: number, x: Expr): void {
+    const { f } = this;
+    const value = this.tmp(x);
+    const { entry, hit } = this.#probe(va, size, L.TLB_WRITE);
+    f.if(
+      hit,
+      () => storeBySize(f, w.add(w.wrap(va), w.load32(entry, L.TLB_ADDEND)), size, value),
+      () => {
+        const done =
+          size === 16
+            ? this.rt(
+                'storeSlow128',
+                va,
+                w.simd('i64', 0x1d, [value], [0]),
+                w.simd('i64', 0x1d, [value], [1]),
+              )
+            : this.rt(SLOW_STORES[size as Size], va, value);
+        f.if(w.eqz(done), () => this.fail());
+      },
+    );
+  }
+
+  protected updatePointer(va: LocalGet, size: number): { address: LocalGet; done: () => void } {
+    const { f } = this;
+    const { entry, hit } = this.#probe(va, size, L.TLB_WRITE);
+    const address = f.temporary('i32');
+    f.if(
+      hit,
+      () => f.set(address, w.add(w.wrap(va), w.load32(entry, L.TLB_ADDEND))),
+      () => {
+        f.set(address, this.rt('rmwSlow', va, w.i32(size)));
+        f.if(w.eqz(address), () => this.fail());
+      },
+    );
+    return {
+      address,
+      done: () => f.if(w.eq(address, w.i32(L.BOUNCE)), () => f.drop(this.rt('rmwCommit'))),
+    };
+  }
+
+  /** Leaves the region at this instruction; the interpreter repeats it and raises what there is to raise. */
+  fail(): void {
+    if (!this.#stored) this.f.set(this.ccOp, w.i32(this.#known!));
+    this.f.set(this.where, w.i32(this.insn.offset | (this.remaining << 16)));
+    this.f.br(this.failLabel);
+  }
+
+  raise(_vector: number, _error?: number): void {
+    this.fail();
+  }
+
+  // --- flags ----------------------------------------------------------------------------------------------------
+
+  protected setLazyFlags(op: number, dst: Expr, src?: Expr, src2?: Expr): void {
+    const { f } = this;
+    this.#flagsUsed = true;
+    const values = [dst, src, src2].map((x) => (x === undefined ? undefined : this.tmp(x)));
+    f.set(this.ccDst, values[0]!);
+    if (values[1] !== undefined) f.set(this.ccSrc, values[1]);
+    if (values[2] !== undefined) f.set(this.ccSrc2, values[2]);
+    this.#known = op;
+    this.#stored = false;
+  }
+
+  protected flagSource(): FlagSource {
+    this.#flagsUsed = true;
+    return {
+      known: this.#known,
+      op: this.#known === undefined ? this.ccOp : w.i32(this.#known),
+      dst: this.ccDst,
+      src: this.ccSrc,
+      src2: this.ccSrc2,
+    };
+  }
+
+  /** Makes the local ccOp hold what is known; to be done before control flow joins. */
+  storeFlagKind(): void {
+    if (this.#stored) return;
+    this.f.set(this.ccOp, w.i32(this.#known!));
+    this.#stored = true;
+  }
+
+  flagsIf(condition: Expr, body: () => void): void {
+    const constant = w.constantOf(condition);
+    if (constant !== undefined) {
+      if (constant !== 0) body();
+      return;
+    }
+    const test = this.tmp(condition);
+    this.storeFlagKind();
+    this.f.if(test, () => {
+      body();
+      this.storeFlagKind();
+    });
+    this.#known = undefined;
+    this.#stored = true;
+  }
+
+  // --- control transfers -------------------------------------------------------------------------------------------
+
+  nextRip(): Expr {
+    return w.add(this.vbase, w.i64(this.insn.offset + this.insn.length));
+  }
+
+  jumpRelative(operand: Operand): void {
+    assert(operand.kind === 'rel', 'branch target expected');
+    this.storeFlagKind();
+    this.flow.goto(operand.reg);
+  }
+
+  jumpIf(condition: Expr, operand: Operand): void {
+    assert(operand.kind === 'rel', 'branch target expected');
+    const test = this.tmp(condition);
+    this.storeFlagKind();
+    this.f.if(test, () => this.flow.goto(operand.reg));
+    this.flow.goto(this.insn.offset + this.insn.length);
+  }
+
+  jumpTo(rip: Expr): void {
+    this.storeFlagKind();
+    this.flow.gotoRip(this.tmp(rip), 'jump');
+  }
+
+  jumpCall(target: Operand | Expr): void {
+    if ('kind' in target) this.jumpRelative(target);
+    else {
+      this.storeFlagKind();
+      this.flow.gotoRip(this.tmp(target), 'call');
+    }
+  }
+
+  jumpReturn(rip: Expr): void {
+    this.storeFlagKind();
+    this.flow.gotoRip(this.tmp(rip), 'return');
+  }
+
+  callHelper(name: string): void {
+    throw new Error(`${name}: instructions done by the runtime are not translated`);
+  }
+}
