@@ -51,7 +51,8 @@ export function answerHelp(option: string, argument: string): string | undefined
     case 'nic':
     case 'net': {
       const model = lastValue(entries, 'model');
-      if (model !== undefined && isHelp(model)) return nameListHelp('Supported NIC models:', SHOWN_NIC_MODELS, '');
+      if (model !== undefined && isHelp(model))
+        return nameListHelp('Supported NIC models:', SHOWN_NIC_MODELS, '');
       const types: readonly NetdevType[] = NETDEV_TYPES;
       const type = types.find((one) => one.name === named);
       if (type !== undefined && type.missing === undefined)

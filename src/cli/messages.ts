@@ -13,7 +13,8 @@ export interface Messages {
 }
 
 export function messages(process: CliProcess): Messages {
-  const paint = (code: number, text: string): string => (process.colour ? `\u001b[${code}m${text}\u001b[0m` : text);
+  const paint = (code: number, text: string): string =>
+    process.colour ? `\u001b[${code}m${text}\u001b[0m` : text;
   // The terminal may be raw, where a line feed does not return.
   const end = process.stderrIsTerminal && process.stdinIsTerminal ? '\r\n' : '\n';
   const line = (text: string): void => process.stderr(`${text.replaceAll('\n', end)}${end}`);
@@ -29,6 +30,9 @@ export function explain(error: unknown): { readonly text: string; readonly code:
   if (error instanceof UsageError) return { text: error.message, code: EXIT.usage };
   if (error instanceof ParavaneError) return { text: error.message, code: EXIT.failed };
   if (error instanceof Error)
-    return { text: `a bug of this program, please report it:\n${error.stack ?? error.message}`, code: EXIT.failed };
+    return {
+      text: `a bug of this program, please report it:\n${error.stack ?? error.message}`,
+      code: EXIT.failed,
+    };
   return { text: String(error), code: EXIT.failed };
 }

@@ -4,6 +4,7 @@
  */
 import type { PropertyValue } from '../qapi/property.ts';
 import type { OptionEntry } from '../qapi/options.ts';
+import { MAX_GUEST_RAM } from '../x86/engine.ts';
 
 /** A file by its path, or its content. */
 export type FileSource = string | Uint8Array;
@@ -118,5 +119,5 @@ export interface MachineConfig {
 
 /** RAM when -m is not given: 128 MiB, as QEMU's PC has. */
 export const DEFAULT_MEMORY = 128 * 2 ** 20;
-/** One WebAssembly memory holds at most 4 GiB, and the processor's own tables are in it too. */
-export const MAX_MEMORY = 3584 * 2 ** 20;
+/** One WebAssembly memory holds 4 GiB, and the processor keeps its own tables there. Whole MiB. */
+export const MAX_MEMORY = Math.floor(MAX_GUEST_RAM / 2 ** 20) * 2 ** 20;

@@ -23,12 +23,22 @@ import type { MachineControl } from './machine.ts';
 /** Where a device is plugged, by the names that `-device help` shows. */
 export type BusType = 'PCI' | 'ISA' | 'virtio-serial-bus';
 
+/** A bus that a device carries. */
+export interface DeviceBus {
+  /** Such as `ser0.0`. */
+  readonly name: string;
+  readonly type: BusType;
+  /** What devices on it are given. */
+  readonly owner: unknown;
+  full(): boolean;
+}
+
 /** A device that is plugged. */
 export interface PluggedDevice {
   readonly id: string | undefined;
   readonly className: string;
   /** Name of the bus that it carries, such as `ser0.0`. */
-  readonly carries?: { readonly name: string; readonly type: BusType; readonly owner: unknown };
+  readonly carries?: DeviceBus;
   /** Called at a machine reset, after the platform's own. PCI functions are reset by their bus. */
   reset?(): void;
   close?(): Promise<void> | void;
@@ -52,8 +62,14 @@ export interface DeviceContext {
   isaIrq(irq: number): IrqLine;
   /** Adds a serial port that the platform knows of (for ACPI). */
   attachSerial(index: number, request: DeviceRequest): void;
-  /** The bus called `name`, or without a name the first of the type that has room. */
+  /** Names of virtio-serial ports, unique across the machine's controllers. */
+  readonly portNames: Set<string>;
+  /** The name of the bus that a device carries: from its id, or from the type and a number. */
+  busName(type: BusType, id: string | undefined): string;
+  /** What the bus called `name` carries, or without a name the first of the type that has room. */
   findBus(type: BusType, name: string | undefined, device: string): unknown;
+  /** Calls when the machine goes on after it was stopped. */
+  onResume(call: () => void): void;
   warn(message: string): void;
 }
 

@@ -3,9 +3,11 @@ import type { Property } from '../../qapi/property.ts';
 import type { DeviceCategory } from '../../qapi/help.ts';
 import { VirtioBlk } from '../../virtio/device/blk/device.ts';
 import { blkProperties, blkSettings } from '../../virtio/device/blk/properties.ts';
+import { serialProperties } from '../../virtio/device/console/properties.ts';
 import { VirtioRng } from '../../virtio/device/rng/device.ts';
 import { rngLimits, rngProperties } from '../../virtio/device/rng/properties.ts';
 import type { DeviceClass, DeviceContext, DeviceRequest, PluggedDevice } from '../registry.ts';
+import { createController, portClasses } from './serial.ts';
 import { PCI_PROPERTIES, plugVirtio } from './virtio-pci.ts';
 import type { VirtioVariant } from './virtio-pci.ts';
 
@@ -62,6 +64,7 @@ function createBlk(context: DeviceContext, request: DeviceRequest, variant: Virt
     },
   });
   plugVirtio(context, request, device, variant);
+  context.onResume(() => device.retry());
   return { id: request.id, className: request.className, describe: () => backend.describe() };
 }
 
@@ -85,5 +88,7 @@ function createRng(context: DeviceContext, request: DeviceRequest, variant: Virt
 
 export const virtioClasses: readonly DeviceClass[] = [
   ...pciClasses('virtio-blk', 'Storage', blkProperties, createBlk),
+  ...pciClasses('virtio-serial', 'Input', serialProperties, createController),
+  ...portClasses,
   ...pciClasses('virtio-rng', 'Misc', rngProperties, createRng),
 ];
