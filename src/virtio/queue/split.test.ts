@@ -246,7 +246,7 @@ describe('notifications', () => {
     const ring = new TestRing({ eventIdx: true });
     ring.desc(0, DATA, 1).offer(0, 0, 0);
     for (const chain of ring.queue) {
-      expect(ring.availEvent).toBe(0);
+      expect(ring.availEvent).toBe(0xffff);
       ring.queue.push(chain, 0);
     }
     expect([ring.availEvent, ring.usedFlags]).toEqual([3, 0]);

@@ -320,10 +320,13 @@ export class SplitQueue implements Queue {
   setNotification(enabled: boolean): void {
     this.#notification = enabled;
     if (!this.enabled) return;
-    if (enabled) this.#askForNotification();
-    // With EVENT_IDX avail_event just stays behind; "the device MUST set flags to 0" then (§2.7.10.1).
     if (!this.#setup!.eventIdx) {
       Atomics.store(this.#u16, this.#usedIdxAt - 1, enabled ? 0 : l.VIRTQ_USED_F_NO_NOTIFY);
+    } else if (enabled) {
+      this.#askForNotification();
+    } else {
+      // "The device MUST set flags to 0" (§2.7.10.1): an entry that is long past never comes.
+      Atomics.store(this.#u16, this.#availEventAt, (this.#lastAvail - 1) & 0xffff);
     }
   }
 
