@@ -104,7 +104,7 @@ export class VirtioRng implements VirtioDevice {
     if (!queue.enabled) return;
     for (;;) {
       if (this.#quota <= 0) {
-        this.#wakeAfter(this.#periodNs);
+        this.#startPeriod();
         break;
       }
       const chain = queue.pop();
@@ -169,7 +169,7 @@ export class VirtioRng implements VirtioDevice {
 
   #done(chain: Chain, bytes: Uint8Array): void {
     this.#quota -= bytes.length;
-    if (this.#quota < this.#maxBytes) this.#wakeAfter(this.#periodNs);
+    if (this.#quota < this.#maxBytes) this.#startPeriod();
     if (this.#traceFill.on) this.#traceFill.emit({ bytes: bytes.length, quota: this.#quota });
     scatter(chain.writable, 0, bytes);
     this.#host.queues[REQUESTQ]!.push(chain, bytes.length);
@@ -190,9 +190,10 @@ export class VirtioRng implements VirtioDevice {
     });
   }
 
-  /** The period ends `ns` from the first byte that was taken in it. */
-  #wakeAfter(ns: number): void {
-    this.#timer ??= this.#clock.schedule(this.#clock.now() + ns, () => {
+  /** A period starts with the first byte that is taken in it. */
+  #startPeriod(): void {
+    if (this.#timer !== undefined) return;
+    this.#timer = this.#clock.schedule(this.#clock.now() + this.#periodNs, () => {
       this.#timer = undefined;
       this.#quota = this.#maxBytes;
       this.#serve();

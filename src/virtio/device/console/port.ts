@@ -1,0 +1,282 @@
+/**
+ * One port of a virtio-serial controller: `virtconsole` or `virtserialport`. It joins a pair of virtqueues to a
+ * chardev and loses nothing on the way: a chardev that takes less keeps the guest's buffer waiting, a guest without
+ * buffers keeps the chardev waiting. What is dropped is what QEMU drops: output while nobody is there to get it.
+ */
+import type { Chardev, CharFrontend } from '../../../chardev/chardev.ts';
+import { assert } from '../../../core/errors.ts';
+import type { Chain, Queue } from '../../queue/queue.ts';
+import { scatter, slice } from '../iov.ts';
+
+/** What a port sees of its controller. */
+export interface PortLink {
+  /** The driver is there (DRIVER_OK). */
+  running(): boolean;
+  receiveq(): Queue | undefined;
+  transmitq(): Queue | undefined;
+  /** The host side came or went: tell the driver. */
+  hostChanged(open: boolean): void;
+  guestError(message: string, clause?: string): void;
+}
+
+export interface SerialPortOptions {
+  /** `virtconsole` rather than `virtserialport`. */
+  readonly console: boolean;
+  /** The id on the command line, for messages and events. */
+  readonly id?: string;
+  /** Number asked for; the controller finds one when it is absent. */
+  readonly nr?: number;
+  readonly name?: string;
+  /** Without one the port is there, and its output goes nowhere. */
+  readonly chardev?: Chardev;
+  /** The guest opened or closed the port (QMP's VSERPORT_CHANGE). */
+  readonly onGuestOpen?: (open: boolean) => void;
+}
+
+/** How much room a port looks for at most before a delivery: 16 of Linux's one-page buffers. */
+const PEEK_BYTES = 65536;
+
+/** Bytes of emergency output that wait for a slow chardev; a guest that panics writes a page or two. */
+const EMERGENCY_BYTES = 65536;
+
+const CLAUSE_RECEIVEQ = 'drv:Device Types / Console Device / Device Operation#1';
+const CLAUSE_TRANSMITQ = 'drv:Device Types / Console Device / Device Operation#2';
+
+export class SerialPort implements CharFrontend {
+  readonly console: boolean;
+  readonly id: string | undefined;
+  readonly name: string | undefined;
+  readonly wantedNr: number | undefined;
+  readonly #chardev: Chardev | undefined;
+  readonly #onGuestOpen: (open: boolean) => void;
+  #detach: (() => void) | undefined;
+  #link: PortLink | undefined;
+  #nr = -1;
+  #hostConnected = false;
+  #guestConnected = false;
+  /** The chain that the chardev has taken in part. */
+  #held: { readonly chain: Chain; offset: number } | undefined;
+  #emergency: number[] = [];
+  /** The driver has said PORT_READY. Kept here for the controller. */
+  ready = false;
+
+  constructor(options: SerialPortOptions) {
+    this.console = options.console;
+    this.id = options.id;
+    this.name = options.name;
+    this.wantedNr = options.nr;
+    this.#chardev = options.chardev;
+    this.#onGuestOpen = options.onGuestOpen ?? (() => {});
+  }
+
+  /** Port number, -1 while it is on no controller. */
+  get nr(): number {
+    return this.#nr;
+  }
+
+  /** Somebody on the host takes what the guest writes. */
+  get hostConnected(): boolean {
+    return this.#hostConnected;
+  }
+
+  /** A process in the guest has the port open (always, for a driver without MULTIPORT). */
+  get guestConnected(): boolean {
+    return this.#guestConnected;
+  }
+
+  /** The chardev takes no more for now. */
+  get throttled(): boolean {
+    return this.#held !== undefined;
+  }
+
+  // --- the controller's side
+
+  /** Puts the port on a controller. */
+  plug(link: PortLink, nr: number): void {
+    assert(this.#link === undefined, 'port is on a controller already', { nr });
+    this.#link = link;
+    this.#nr = nr;
+    if (this.#chardev === undefined) return;
+    this.#detach = this.#chardev.attach(this);
+    // A console is connected whatever the chardev says: what nobody reads is dropped there, never held.
+    if (this.console || this.#chardev.open) this.#setHostConnected(true);
+  }
+
+  /** Takes the port off: gives the guest its buffers back and lets go of the chardev. */
+  unplug(): void {
+    this.#detach?.();
+    this.#detach = undefined;
+    this.#discard();
+    this.setGuestConnected(false);
+    this.#hostConnected = false;
+    this.#link = undefined;
+    this.#nr = -1;
+    this.ready = false;
+  }
+
+  /** The driver is gone: its buffers must not be touched any more. */
+  stop(): void {
+    this.#held = undefined;
+    this.ready = false;
+    this.setGuestConnected(false);
+  }
+
+  /** The transmit queue was reset. */
+  transmitqReset(): void {
+    this.#held = undefined;
+  }
+
+  setGuestConnected(open: boolean): void {
+    if (open === this.#guestConnected) return;
+    this.#guestConnected = open;
+    this.#onGuestOpen(open);
+    if (open) this.#chardev?.acceptInput();
+  }
+
+  /** The driver has added receive buffers. */
+  receiveBuffers(): void {
+    if (this.#guestConnected) this.#chardev?.acceptInput();
+  }
+
+  /** Moves what the guest has written to the chardev, until there is no more or the chardev is full. */
+  transmit(): void {
+    const queue = this.#output();
+    if (queue === undefined || this.#held !== undefined) return;
+    for (const chain of queue) {
+      if (chain.writableLength > 0) {
+        this.#link!.guestError('device-writable buffer in a transmitq', CLAUSE_TRANSMITQ);
+      }
+      const taken = this.#write(chain, 0);
+      if (taken < chain.readableLength) {
+        this.#held = { chain, offset: taken };
+        break;
+      }
+      queue.push(chain, 0);
+    }
+    queue.flush();
+  }
+
+  /** One byte past all queues (`emerg_wr`). */
+  emergencyWrite(byte: number): void {
+    if (this.#chardev === undefined || !this.#chardev.open) return;
+    if (this.#emergency.length < EMERGENCY_BYTES) this.#emergency.push(byte);
+    this.#drainEmergency();
+  }
+
+  // --- the chardev's side
+
+  canReceive(): number {
+    const queue = this.#input();
+    if (queue === undefined) return 0;
+    const seen: Chain[] = [];
+    let room = 0;
+    while (room < PEEK_BYTES) {
+      const chain = queue.pop();
+      if (chain === undefined) break;
+      if (chain.writableLength === 0 && seen.length === 0) {
+        this.#link!.guestError('no room in a buffer of a receiveq', CLAUSE_RECEIVEQ);
+        queue.push(chain, 0);
+        continue;
+      }
+      seen.push(chain);
+      room += chain.writableLength;
+    }
+    // Looked at, not taken: Linux takes unused buffers back when a port goes away.
+    for (let i = seen.length - 1; i >= 0; i--) queue.unpop(seen[i]!);
+    return room;
+  }
+
+  receive(data: Uint8Array): void {
+    const queue = this.#input();
+    let at = 0;
+    while (at < data.length) {
+      const chain = queue?.pop();
+      assert(queue !== undefined && chain !== undefined, 'chardev delivers more than canReceive()', {
+        port: this.#nr,
+        left: data.length - at,
+      });
+      if (chain.readableLength > 0) {
+        this.#link!.guestError('device-readable buffer in a receiveq', CLAUSE_RECEIVEQ);
+      }
+      const length = scatter(chain.writable, 0, data.subarray(at));
+      queue.push(chain, length);
+      at += length;
+    }
+    queue?.flush();
+  }
+
+  event(event: 'opened' | 'closed' | 'break'): void {
+    if (event === 'break') return;
+    if (!this.console) this.#setHostConnected(event === 'opened');
+    // A console's output that waited for a peer who is gone is dropped like all that follows.
+    else if (event === 'closed') this.writable();
+  }
+
+  writable(): void {
+    this.#drainEmergency();
+    const held = this.#held;
+    if (held !== undefined) {
+      held.offset += this.#write(held.chain, held.offset);
+      if (held.offset < held.chain.readableLength) return;
+      this.#held = undefined;
+      this.#output()?.push(held.chain, 0);
+    }
+    this.transmit();
+    this.#output()?.flush();
+  }
+
+  // --- inside
+
+  #setHostConnected(open: boolean): void {
+    if (open === this.#hostConnected) return;
+    this.#hostConnected = open;
+    // What was under way to the peer that left is lost, and must not reach the next one.
+    if (!open) this.#discard();
+    this.#link?.hostChanged(open);
+  }
+
+  /** The receive queue, when the guest wants input now. */
+  #input(): Queue | undefined {
+    if (this.#link?.running() !== true || !this.#guestConnected) return undefined;
+    const queue = this.#link.receiveq();
+    return queue?.enabled === true ? queue : undefined;
+  }
+
+  /** The transmit queue, while the driver is there. */
+  #output(): Queue | undefined {
+    if (this.#link?.running() !== true) return undefined;
+    const queue = this.#link.transmitq();
+    return queue?.enabled === true ? queue : undefined;
+  }
+
+  /** Writes the chain's bytes from `offset`; returns how many are dealt with. */
+  #write(chain: Chain, offset: number): number {
+    const chardev = this.#chardev;
+    if (!this.#hostConnected || chardev === undefined || !chardev.open) return chain.readableLength - offset;
+    let done = 0;
+    for (const piece of slice(chain.readable, offset, chain.readableLength)) {
+      const taken = chardev.write(piece);
+      done += taken;
+      if (taken < piece.length) break;
+    }
+    // The peer may have left during the write: nobody will ask for the rest.
+    return this.#hostConnected ? done : chain.readableLength - offset;
+  }
+
+  /** Gives the guest's output buffers back unread. */
+  #discard(): void {
+    const held = this.#held;
+    this.#held = undefined;
+    const queue = this.#output();
+    if (queue === undefined) return;
+    if (held !== undefined) queue.push(held.chain, 0);
+    for (const chain of queue) queue.push(chain, 0);
+    queue.flush();
+  }
+
+  #drainEmergency(): void {
+    if (this.#emergency.length === 0) return;
+    const taken = this.#chardev!.write(Uint8Array.from(this.#emergency));
+    this.#emergency = this.#emergency.slice(taken);
+  }
+}
