@@ -77,7 +77,7 @@ export async function run(tool: string, args: readonly string[], options: RunOpt
     child.on('close', resolve);
   });
   if (code !== 0) {
-    const words = last.filter((line) => line.trim() !== '' && !line.startsWith('W: ')).slice(-4);
+    const words = last.filter((line) => !/^([WI]: |\s*$)/.test(line)).slice(-6);
     throw new HostError(
       `${tool} ${args.slice(0, 3).join(' ')} failed: ${words.join('; ') || `exit code ${code}`}`,
     );
