@@ -4,3 +4,7 @@ export function rip(): u64 {
 }
 export * from './softfloat-sse';
 export * from './system-half';
+export * from './x87-arith';
+export * from './x87-load';
+export * from './x87-control';
+export * from './xsave';
