@@ -70,8 +70,9 @@ function withLength(body: readonly number[]): number[] {
 /** An EISA id such as PNP0A03, packed as §19.6.36 says. */
 export function eisaId(id: string): Aml {
   assert(/^[A-Z]{3}[0-9A-F]{4}$/.test(id), `bad EISA id '${id}'`);
-  const [a, b, c] = [...id.slice(0, 3)].map((letter) => letter.charCodeAt(0) - 0x40);
-  const vendor = (a! << 10) | (b! << 5) | c!;
+  // Five bits a letter, counted from 1.
+  const letter = (index: number): number => id.charCodeAt(index) - 0x40;
+  const vendor = (letter(0) << 10) | (letter(1) << 5) | letter(2);
   const product = Number.parseInt(id.slice(3), 16);
   return [0x0c, vendor >> 8, vendor & 255, product >> 8, product & 255];
 }
@@ -86,6 +87,7 @@ export const device = (at: string, ...body: Term[]): Aml => [
   0x82,
   ...withLength([...path(at), ...join(body)]),
 ];
+/** `args` is the number of arguments, or-ed with 8 for a serialized method. */
 export const method = (at: string, args: number, ...body: Term[]): Aml => [
   0x14,
   ...withLength([...path(at), args, ...join(body)]),

@@ -20,6 +20,8 @@ const STA_DISABLED = 0x09;
 const PIRQ_OFF = 0x80;
 /** ISA interrupts that PCI may share, as SeaBIOS and QEMU choose them. */
 const PCI_IRQS = [5, 10, 11];
+/** Flag of a method that creates names while it runs: two processors must not be in it at once (§19.6.85). */
+const SERIALIZED = 8;
 const PCI_SLOTS = 32;
 const PCI_PINS = 4;
 const LINK_LETTERS = 'ABCDEFGH';
@@ -63,7 +65,6 @@ function rootBridge(info: PlatformInfo): Aml {
   return device(
     'PCI0',
     ...identity,
-    name('_ADR', 0),
     name('_UID', 0),
     name('_BBN', 0),
     name('_CRS', res.template(...windows)),
@@ -87,7 +88,7 @@ function operatingSystemCapabilities(): Aml {
   ];
   return method(
     '_OSC',
-    4,
+    4 | SERIALIZED,
     aml.dwordField(aml.arg(3), 0, 'CDW1'),
     aml.when(
       aml.equal(aml.arg(0), aml.buffer(uuid)),
@@ -179,7 +180,7 @@ function keyboardController(): Aml[] {
 /** PCI interrupt link devices (§6.2.13.1): routes that the system may choose. */
 function links(info: PlatformInfo): Aml[] {
   const piix = info.pciRouting === 'piix';
-  const letters = [...LINK_LETTERS.slice(0, piix ? 4 : 8)];
+  const letters = LINK_LETTERS.slice(0, piix ? 4 : 8).split('');
   const routable = letters.map((letter, index) => {
     const register = `\\_SB.PCI0.ISA.PRQ${letter}`;
     return device(
@@ -189,16 +190,16 @@ function links(info: PlatformInfo): Aml[] {
       name('_PRS', res.template(res.sharedInterrupt(...PCI_IRQS))),
       method('_STA', 0, aml.when(aml.and(register, PIRQ_OFF), give(STA_DISABLED)), give(STA_HIDDEN)),
       method('_DIS', 0, aml.or(register, PIRQ_OFF, register)),
+      name('BUF', res.template(res.sharedInterrupt(0))),
       method(
         '_CRS',
-        0,
-        name('BUF', res.template(res.sharedInterrupt(0))),
+        0 | SERIALIZED,
         // The interrupt number lies behind tag, length, flags and count.
         aml.dwordField('BUF', 5, 'NUM'),
         aml.when(aml.less(register, PIRQ_OFF), aml.store(register, 'NUM')),
         give('BUF'),
       ),
-      method('_SRS', 1, aml.dwordField(aml.arg(0), 5, 'NUM'), aml.store('NUM', register)),
+      method('_SRS', 1 | SERIALIZED, aml.dwordField(aml.arg(0), 5, 'NUM'), aml.store('NUM', register)),
     );
   });
   if (piix) return routable;

@@ -138,7 +138,8 @@ export function fadt(info: PlatformInfo, options: { facs: number; dsdt: number; 
     .gas(power.resetPort, 8)
     .u8(power.resetValue)
     .zeros(3)
-    .u64(options.facs)
+    // X_FIRMWARE_CTRL must be zero when FIRMWARE_CTRL is used; X_DSDT may stand beside DSDT.
+    .u64(0)
     .u64(options.dsdt)
     .gas(power.eventBlock, 32)
     .gas(0, 0)
