@@ -85,9 +85,8 @@ export class VirtioBlk implements VirtioDevice {
   readonly #toFlush = new Set<number>();
   /** Requests that wait for `retry`, oldest first. */
   #held: BlkRequest[] = [];
-  /** Operations inside the back end, of whatever era. */
-  #outstanding = 0;
-  #idleWaiters: (() => void)[] = [];
+  /** Operations inside the back end by queue, of whatever era. */
+  readonly #inside: Set<Promise<void>>[];
 
   constructor(options: VirtioBlkOptions) {
     const { settings, backend, tracer } = options;
@@ -103,6 +102,7 @@ export class VirtioBlk implements VirtioDevice {
       size: settings.queueSize,
     }));
     this.#eras = this.queues.map(() => 0);
+    this.#inside = this.queues.map(() => new Set());
     this.#limits = {
       get capacity() {
         return Math.floor(backend.size / d.SECTOR_SIZE);
@@ -121,13 +121,12 @@ export class VirtioBlk implements VirtioDevice {
 
   /** True while the back end works on a request, even one of before a reset, whose buffers it may still use. */
   get busy(): boolean {
-    return this.#outstanding > 0;
+    return this.#inside.some((operations) => operations.size > 0);
   }
 
   /** Resolves when nothing is inside the back end: before RAM goes away, is saved, or is used anew. */
-  idle(): Promise<void> {
-    if (this.#outstanding === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  async idle(): Promise<void> {
+    while (this.busy) await Promise.all(this.#inside.flatMap((operations) => [...operations]));
   }
 
   /** Whether completed writes may still be in a volatile cache (the `writeback` field). */
@@ -188,18 +187,21 @@ export class VirtioBlk implements VirtioDevice {
     for (let index = 0; index < this.queues.length; index++) this.notify(index);
   }
 
-  stop(): void {
+  stop(): void | Promise<void> {
     this.#running = false;
     for (let index = 0; index < this.#eras.length; index++) this.#eras[index]!++;
     this.#held = [];
     this.#toFlush.clear();
     this.#setWriteback(this.#initialWriteback);
+    if (this.busy) return this.idle();
   }
 
-  queueReset(index: number): void {
+  queueReset(index: number): void | Promise<void> {
     this.#eras[index]!++;
     this.#held = this.#held.filter((request) => request.queue !== index);
     this.#toFlush.delete(index);
+    const operations = this.#inside[index]!;
+    if (operations.size > 0) return Promise.all(operations).then(() => {});
   }
 
   notify(index: number): void {
@@ -257,20 +259,19 @@ export class VirtioBlk implements VirtioDevice {
       return;
     }
     if (completion === undefined) this.#succeeded(request);
-    else void this.#later(request, completion);
+    else {
+      const operations = this.#inside[request.queue]!;
+      const operation = this.#later(request, completion).finally(() => operations.delete(operation));
+      operations.add(operation);
+    }
   }
 
   async #later(request: BlkRequest, completion: Promise<void>): Promise<void> {
-    this.#outstanding++;
     let failure: { error: unknown } | undefined;
     try {
       await completion;
     } catch (error) {
       failure = { error };
-    }
-    this.#outstanding--;
-    if (this.#outstanding === 0) {
-      for (const resolve of this.#idleWaiters.splice(0)) resolve();
     }
     if (request.era !== this.#eras[request.queue]) return;
     if (failure === undefined) this.#succeeded(request);

@@ -109,9 +109,10 @@ export class VirtioSerial implements VirtioDevice {
     }
   }
 
-  /** The terminal has a new size: for consoles, and only where a size was given at first. */
+  /** The terminal has a new size: told where a size was given at first, and so VIRTIO_CONSOLE_F_SIZE is offered. */
   resize(size: ConsoleSize): void {
     if ((this.features & d.VIRTIO_CONSOLE_F_SIZE) === 0n) return;
+    if (size.cols === this.#size?.cols && size.rows === this.#size.rows) return;
     this.#size = size;
     this.#config.u16(d.CONFIG.COLS, size.cols);
     this.#config.u16(d.CONFIG.ROWS, size.rows);
@@ -310,6 +311,10 @@ export class VirtioSerial implements VirtioDevice {
       transmitq: () => this.#host.queues[d.transmitq(nr)],
       hostChanged: (open) => {
         if (port.ready) this.#post({ id: nr, event: d.VIRTIO_CONSOLE_PORT_OPEN, value: open ? 1 : 0 });
+      },
+      resized: (cols, rows) => {
+        // "This size applies to port 0 only" (§5.3.6).
+        if (nr === 0) this.resize({ cols, rows });
       },
       guestError: (message, clause) => this.#host.guestError(message, clause),
     };

@@ -3,7 +3,7 @@
  * chardev and loses nothing on the way: a chardev that takes less keeps the guest's buffer waiting, a guest without
  * buffers keeps the chardev waiting. What is dropped is what QEMU drops: output while nobody is there to get it.
  */
-import type { Chardev, CharFrontend } from '../../../chardev/chardev.ts';
+import type { CharEvent, Chardev, CharFrontend } from '../../../chardev/chardev.ts';
 import { assert } from '../../../core/errors.ts';
 import type { Chain, Queue } from '../../queue/queue.ts';
 import { scatter, slice } from '../iov.ts';
@@ -16,6 +16,8 @@ export interface PortLink {
   transmitq(): Queue | undefined;
   /** The host side came or went: tell the driver. */
   hostChanged(open: boolean): void;
+  /** The terminal behind the chardev has this size now. */
+  resized(cols: number, rows: number): void;
   guestError(message: string, clause?: string): void;
 }
 
@@ -100,6 +102,7 @@ export class SerialPort implements CharFrontend {
     this.#detach = this.#chardev.attach(this);
     // A console is connected whatever the chardev says: what nobody reads is dropped there, never held.
     if (this.console || this.#chardev.open) this.#setHostConnected(true);
+    this.#tellSize();
   }
 
   /** Takes the port off: gives the guest its buffers back and lets go of the chardev. */
@@ -205,11 +208,22 @@ export class SerialPort implements CharFrontend {
     queue?.flush();
   }
 
-  event(event: 'opened' | 'closed' | 'break'): void {
-    if (event === 'break') return;
-    if (!this.console) this.#setHostConnected(event === 'opened');
-    // A console's output that waited for a peer who is gone is dropped like all that follows.
-    else if (event === 'closed') this.writable();
+  event(event: CharEvent): void {
+    switch (event) {
+      case 'opened':
+        if (!this.console) this.#setHostConnected(true);
+        break;
+      case 'closed':
+        if (!this.console) this.#setHostConnected(false);
+        // A console's output that waited for a peer who is gone is dropped like all that follows.
+        else this.writable();
+        break;
+      case 'resized':
+        this.#tellSize();
+        break;
+      default:
+      // A break means nothing to a virtio port, nor does it matter which front end of a mux has the keyboard.
+    }
   }
 
   writable(): void {
@@ -233,6 +247,12 @@ export class SerialPort implements CharFrontend {
     // What was under way to the peer that left is lost, and must not reach the next one.
     if (!open) this.#discard();
     this.#link?.hostChanged(open);
+  }
+
+  /** A console on a terminal has the terminal's size. */
+  #tellSize(): void {
+    const size = this.console ? this.#chardev?.size?.() : undefined;
+    if (size !== undefined) this.#link?.resized(size.columns, size.rows);
   }
 
   /** The receive queue, when the guest wants input now. */
