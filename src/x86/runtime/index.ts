@@ -8,3 +8,4 @@ export * from './x87-arith';
 export * from './x87-load';
 export * from './x87-control';
 export * from './xsave';
+export * from './x87-math';
