@@ -21,7 +21,10 @@ const IMPLEMENTED = [
 
 function rows(file) {
   const text = readFileSync(join(root, file), 'utf8').trim();
-  return text.split('\n').slice(1).map((line) => line.split('\t'));
+  return text
+    .split('\n')
+    .slice(1)
+    .map((line) => line.split('\t'));
 }
 
 function* testFiles(dir) {
@@ -32,7 +35,12 @@ function* testFiles(dir) {
   }
 }
 
-const clauses = rows('docs/virtio-clauses.tsv').map(([id, side, section, level]) => ({ id, side, section, level }));
+const clauses = rows('docs/virtio-clauses.tsv').map(([id, side, section, level]) => ({
+  id,
+  side,
+  section,
+  level,
+}));
 const known = new Set(clauses.map((clause) => clause.id));
 const reasons = new Map(rows('docs/clauses-untestable.tsv').map(([id, reason]) => [id, reason]));
 
@@ -40,8 +48,10 @@ const tested = new Map();
 const unknown = [];
 for (const dir of ['src', 'test']) {
   for (const file of testFiles(join(root, dir))) {
-    // A title: a string literal that starts with an id.
-    for (const [, id] of readFileSync(file, 'utf8').matchAll(/['"`]((?:dev|drv):[^#'"`\n]+#\d+)[ :'"`]/g)) {
+    // A title: the first argument of a call, a string literal that starts with an id.
+    for (const [, id] of readFileSync(file, 'utf8').matchAll(
+      /\(\s*['"`]((?:dev|drv):[^#'"`\n]+#\d+)[ :'"`]/g,
+    )) {
       const where = relative(root, file);
       if (!known.has(id)) unknown.push(`${where}: ${id}`);
       else tested.set(id, [...new Set([...(tested.get(id) ?? []), where])]);

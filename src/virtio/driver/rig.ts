@@ -48,6 +48,12 @@ export class TinyPciBus implements PciHost, PciAccess {
     this.memory = memory;
     this.#fn = fn;
     fn.connect(this);
+    this.assignBars();
+  }
+
+  /** Gives each BAR an address, as firmware does after power-on or a bus reset. */
+  assignBars(): void {
+    const fn = this.#fn;
     let io = IO_BASE;
     let mem = MEM_BASE;
     fn.bars.forEach((bar, index) => {
