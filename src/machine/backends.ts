@@ -105,6 +105,13 @@ export class Backends {
     if (entry !== undefined) entry.user = undefined;
   }
 
+  /** The streams of a chardev of type `stream`. */
+  stream(id: string): WebStreamChardev {
+    const chardev = this.chardevs.get(id)?.thing;
+    if (chardev instanceof WebStreamChardev) return chardev;
+    throw new UsageError(`chardev '${id}' is no stream`);
+  }
+
   /** An object that can give random numbers. */
   randomSource(id: string): RandomSource {
     const source = this.randomSources.get(id);

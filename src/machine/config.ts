@@ -104,7 +104,6 @@ export interface MachineConfig {
   readonly chardevs: readonly ChardevConfig[];
   /** Ids of chardevs for COM1…; undefined where there is no port. */
   readonly serials: readonly (string | undefined)[];
-  readonly debugcons: readonly string[];
   readonly drives: readonly DriveConfig[];
   readonly netdevs: readonly NetdevConfig[];
   readonly objects: readonly ObjectConfig[];

@@ -9,11 +9,17 @@ import { readProperties } from '../qapi/read.ts';
 import type { ChardevType } from '../qapi/schema/chardev.ts';
 import { CHARDEV_TYPES, parseShortChardev } from '../qapi/schema/chardev.ts';
 import { defined, didYouMean } from '../qapi/suggest.ts';
-import type { ChardevConfig } from './config.ts';
+import type { ChardevConfig, DeviceConfig } from './config.ts';
 
 /** The chardevs that the options define, in order. */
 export class ChardevSet {
   readonly list: ChardevConfig[] = [];
+  readonly #streams: boolean;
+
+  /** @param streams whether chardevs of type `stream` may be used: by programs only */
+  constructor(streams = false) {
+    this.#streams = streams;
+  }
 
   /** `-chardev TYPE,id=ID,…`. */
   add(given: Given, note: (message: string) => void): void {
@@ -63,6 +69,8 @@ export class ChardevSet {
           CHARDEV_TYPES.map((candidate) => candidate.name),
         )}`,
       );
+    if (type === 'stream' && !this.#streams)
+      throw new UsageError("chardev type 'stream' is for programs that use the library");
     if (found.missing !== undefined) throw new UsageError(`chardev type '${type}' is ${found.missing}`);
     if (about.id === undefined) throw new UsageError('chardev: no id specified');
     const id = checkId(about.id);
@@ -110,14 +118,14 @@ function checkTarget(type: string, values: Readonly<Record<string, unknown>>): v
 const MAX_SERIALS = 4;
 
 /**
- * COM ports and debug consoles. With `terminal`, COM1 is on standard input and output unless -serial or -monitor say
- * otherwise, as -nographic has it.
+ * COM ports and debug consoles. Without -serial, COM1 is where `standard` says: on standard input and output (as
+ * -nographic has it), on a stream for the program, or nowhere.
  */
 export function configureSerials(
   given: readonly Given[],
   chardevs: ChardevSet,
-  defaults: { readonly terminal: boolean; readonly nodefaults: boolean },
-): { serials: (string | undefined)[]; debugcons: string[] } {
+  defaults: { readonly standard: 'terminal' | 'stream' | 'null'; readonly nodefaults: boolean },
+): { serials: (string | undefined)[]; debugcons: DeviceConfig[] } {
   const monitors = given.filter((one) => one.name === 'monitor');
   for (const one of monitors) {
     if (one.text !== 'none' && one.text !== 'null')
@@ -138,11 +146,16 @@ export function configureSerials(
   );
   if (serials.length === 0 && !replaced && !defaults.nodefaults) {
     // Without -monitor the terminal is shared with the monitor: Ctrl-A C goes there.
-    const text = !defaults.terminal ? 'null' : monitors.length > 0 ? 'stdio' : 'mon:stdio';
+    const terminal = monitors.length > 0 ? 'stdio' : 'mon:stdio';
+    const text = defaults.standard === 'terminal' ? terminal : defaults.standard;
     serials.push(chardevs.addShort(text, 'serial0', `-serial ${text}`));
   }
   const debugcons = given
     .filter((one) => one.name === 'debugcon')
-    .flatMap((one, index) => chardevs.addShort(one.text, `debugcon${index}`, one.origin) ?? []);
+    .flatMap((one, index): DeviceConfig[] => {
+      const id = chardevs.addShort(one.text, `debugcon${index}`, one.origin);
+      const entries = [{ name: 'chardev', value: id ?? '' }];
+      return id === undefined ? [] : [{ driver: 'isa-debugcon', entries, origin: one.origin }];
+    });
   return { serials, debugcons };
 }

@@ -30,6 +30,8 @@ import { configureNet } from './configure-net.ts';
 export interface Attachments {
   readonly kernel?: Uint8Array | undefined;
   readonly initrd?: Uint8Array | undefined;
+  /** Chardevs of type `stream` may be used, and the default COM1 is one: for programs. */
+  readonly streams?: boolean;
 }
 
 const MACHINES = ['pc', 'q35'] as const;
@@ -54,13 +56,15 @@ export function configure(
   const machine = configureMachine(given, note('-machine'));
   checkProcessors(given);
   const nographic = has(given, 'nographic') || machine.graphics === false;
-  checkDisplay(given, notes, nographic);
+  const streams = attachments.streams === true;
+  checkDisplay(given, notes, nographic || streams);
   const display = last(given, 'display') ?? last(given, 'vnc');
   const headless = nographic || display === undefined;
-  const chardevs = new ChardevSet();
+  const chardevs = new ChardevSet(streams);
   for (const one of given) if (one.name === 'chardev') chardevs.add(one, note(one.origin));
   const nodefaults = has(given, 'nodefaults');
-  const serials = configureSerials(given, chardevs, { terminal: headless && !nodefaults, nodefaults });
+  const standard = nographic || (headless && !streams) ? 'terminal' : streams ? 'stream' : 'null';
+  const serials = configureSerials(given, chardevs, { standard, nodefaults });
   const drives = configureDrives(given, has(given, 'snapshot'), note);
   const net = configureNet(given, { nodefaults, note });
   const devices: DeviceConfig[] = given
@@ -94,12 +98,11 @@ export function configure(
     videoSlot: !nodefaults && last(given, 'vga')?.text !== 'none',
     chardevs: chardevs.list,
     serials: serials.serials,
-    debugcons: serials.debugcons,
     drives: drives.drives,
     netdevs: net.netdevs,
     objects: configureObjects(given, note),
     // QEMU's order: the cards of -nic first, then -device as given, then the disks of -drive if=virtio.
-    devices: [...net.devices, ...devices, ...drives.devices],
+    devices: [...serials.debugcons, ...net.devices, ...devices, ...drives.devices],
     fwCfg: configureFwCfg(given),
     trace: configureTrace(given),
     pidfile: last(given, 'pidfile')?.text,

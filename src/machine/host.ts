@@ -6,6 +6,7 @@ import type { BlockHost } from '../block/file.ts';
 import type { HostDecompressor } from '../boot/decompress/index.ts';
 import type { KernelCache } from '../boot/linux.ts';
 import type { CharHost } from '../chardev/host.ts';
+import type { Tracer } from '../core/trace.ts';
 import type { Netdev } from '../net/netdev.ts';
 import type { CpuBus, CpuInterface } from '../x86/cpu.ts';
 import type { TimeSource } from './clock.ts';
@@ -19,6 +20,7 @@ export interface CpuRequest {
   readonly ramBelow4G: number;
   readonly ramAbove4G: number;
   readonly bus: CpuBus;
+  readonly tracer: Tracer;
 }
 
 /** Opens a netdev back end; `warn` goes to the user. */

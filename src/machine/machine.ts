@@ -91,6 +91,8 @@ export class Machine implements AsyncDisposable {
   #finish!: (info: ExitInfo) => void;
   #closing: Promise<void> | undefined;
   #exit: ExitInfo | undefined;
+  /** Level of the interrupt line before there is a loop that takes it. */
+  #interrupt = false;
 
   constructor(config: MachineConfig, clock: MachineClock, host: Yielder) {
     this.config = config;
@@ -111,6 +113,7 @@ export class Machine implements AsyncDisposable {
 
   /** The interrupt line of the processor, for the platform. */
   setInterrupt(level: boolean): void {
+    this.#interrupt = level;
     this.#loop?.setInterrupt(level);
   }
 
@@ -125,6 +128,7 @@ export class Machine implements AsyncDisposable {
       onShutdown: () => this.#guestReset('triple-fault'),
       onRequest: () => this.#serve(),
     });
+    if (this.#interrupt) this.#loop.setInterrupt(true);
     this.#loop.run().catch((error: unknown) => this.#fail(error));
   }
 

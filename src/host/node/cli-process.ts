@@ -9,6 +9,10 @@ export interface CliProcess {
   readonly stdinIsTerminal: boolean;
   /** Colours are wanted: stderr is a terminal and NO_COLOR is not set. */
   readonly colour: boolean;
+  /** Width of the terminal, 80 when unknown. */
+  columns(): number;
+  /** Of the terminal that the guest's console is on. */
+  terminalSize(): { readonly columns: number; readonly rows: number } | undefined;
   stdout(text: string): void;
   stderr(text: string): void;
   /** Calls once for the first SIGINT, SIGTERM or SIGHUP, with its name; returns the way to stop listening. */
@@ -29,6 +33,11 @@ export const cliProcess: CliProcess = {
   stderrIsTerminal: process.stderr.isTTY === true,
   stdinIsTerminal: process.stdin.isTTY === true,
   colour: process.stderr.isTTY === true && (process.env['NO_COLOR'] ?? '') === '',
+  columns: () => process.stderr.columns ?? 80,
+  terminalSize: () =>
+    process.stdout.isTTY === true
+      ? { columns: process.stdout.columns, rows: process.stdout.rows }
+      : undefined,
   stdout: (text) => void process.stdout.write(text),
   stderr: (text) => void process.stderr.write(text),
   onSignal(call) {

@@ -33,6 +33,39 @@ export const isaClasses: readonly DeviceClass[] = [
     },
   },
   {
+    name: 'isa-debugcon',
+    bus: 'ISA',
+    category: 'Misc',
+    properties: [
+      { name: 'chardev', type: 'chardev', help: 'ID of a chardev to use as a backend' },
+      { name: 'iobase', type: 'uint32', default: 0xe9, max: 0xffff, help: 'I/O port' },
+      { name: 'readback', type: 'uint32', default: 0xe9, help: 'What reading the port gives' },
+    ],
+    create: (context, request) => {
+      if (request.values.chardev === undefined)
+        throw new UsageError("Can't create debugcon device, empty char device");
+      const base = Number(request.values.iobase);
+      if (!context.ports.isFree(base, 1)) throw new UsageError(`I/O port 0x${base.toString(16)} is in use`);
+      const chardev = context.backends.claimChardev(String(request.values.chardev), request.className);
+      const byte = new Uint8Array(1);
+      chardev.attach({ canReceive: () => 0, receive: () => {}, event: () => {}, writable: () => {} });
+      context.ports.add({
+        name: 'isa-debugcon',
+        base,
+        size: 1,
+        handler: {
+          read: () => Number(request.values.readback) & 0xff,
+          // A port without a status has no way to say "later": what the chardev does not take is lost, as in QEMU.
+          write: (_offset, _size, value) => {
+            byte[0] = value;
+            chardev.write(byte);
+          },
+        },
+      });
+      return { id: request.id, className: request.className };
+    },
+  },
+  {
     name: 'isa-serial',
     bus: 'ISA',
     category: 'Input',

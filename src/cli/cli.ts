@@ -1,0 +1,118 @@
+/** The command line: what the words mean, the machine's life as a process, and the exit code. */
+import { createMachineFrom } from '../machine/create.ts';
+import type { MachineConfig } from '../machine/config.ts';
+import { configure } from '../machine/configure.ts';
+import type { MachineHost } from '../machine/host.ts';
+import type { ExitInfo, Machine } from '../machine/machine.ts';
+import { VERSION } from '../machine/version.ts';
+import type { CliProcess } from '../host/node/cli-process.ts';
+import { parseCommandLine } from '../qapi/parse-command-line.ts';
+import { findHelp } from './help.ts';
+import { imageCommand } from './image.ts';
+import type { Messages } from './messages.ts';
+import { EXIT, explain, messages } from './messages.ts';
+import { runCommand } from './run.ts';
+import { usage } from './usage.ts';
+
+export interface Cli {
+  readonly process: CliProcess;
+  readonly host: MachineHost;
+  readonly messages: Messages;
+}
+
+/** Runs the command line to its end; the result is the exit code. */
+export async function cli(
+  process: CliProcess,
+  makeHost: (warn: (text: string) => void) => MachineHost,
+): Promise<number> {
+  const say = messages(process);
+  const context: Cli = { process, messages: say, host: makeHost((text) => say.warn(text)) };
+  try {
+    return await dispatch(context);
+  } catch (error) {
+    const { text, code } = explain(error);
+    say.error(text);
+    return code;
+  }
+}
+
+async function dispatch(context: Cli): Promise<number> {
+  const { process } = context;
+  const { argv } = process;
+  const [verb] = argv;
+  if (verb === 'run') return runCommand(context, argv.slice(1));
+  if (verb === 'image') return imageCommand(context, argv.slice(1));
+  if (verb === undefined) {
+    process.stderr(usage());
+    return EXIT.usage;
+  }
+  if (argv.some((word) => ['-h', '-help', '--help'].includes(word))) {
+    process.stdout(usage());
+    return EXIT.done;
+  }
+  if (argv.some((word) => ['-version', '--version'].includes(word))) {
+    process.stdout(`Paravane ${VERSION}\n`);
+    return EXIT.done;
+  }
+  const answer = findHelp(argv);
+  if (answer !== undefined) {
+    process.stdout(`${answer}\n`);
+    return EXIT.done;
+  }
+  const { given, images } = parseCommandLine(argv);
+  return runMachine(context, configure(given, images));
+}
+
+/** Starts a machine, waits for its end, says how it ended. */
+export async function runMachine(context: Cli, config: MachineConfig): Promise<number> {
+  const { process, host } = context;
+  if (config.processTitle !== undefined) process.setTitle(config.processTitle);
+  const { machine, board } = await createMachineFrom(config, host);
+  let removePidFile: (() => void) | undefined;
+  let stopListening: (() => void) | undefined;
+  try {
+    if (config.pidfile !== undefined) removePidFile = process.writePidFile(config.pidfile);
+    stopListening = watch(context, machine);
+    if (!config.startPaused) machine.cont();
+    const info = await machine.wait();
+    if (config.stats) printStats(context, machine, board.cpu.stats());
+    return exitCode(context, info);
+  } catch (error) {
+    await machine.quit({ reason: 'host-error', code: EXIT.failed, error }).catch(() => {});
+    throw error;
+  } finally {
+    stopListening?.();
+    removePidFile?.();
+  }
+}
+
+/** Signals, and what the user should hear of. */
+function watch(context: Cli, machine: Machine): () => void {
+  const { process, messages: say } = context;
+  machine.events.on('stop', (state) => {
+    if (state === 'io-error')
+      say.warn('the machine stopped after a failed disk write; there is no way to go on yet but to end it');
+    if (state === 'guest-panicked') say.warn('the guest panicked');
+  });
+  return process.onSignal((signal) => {
+    say.note(`terminating on signal ${signal}`);
+    void machine.quit({ reason: 'host-signal', code: EXIT.done });
+  });
+}
+
+function exitCode(context: Cli, info: ExitInfo): number {
+  if (info.error !== undefined) {
+    const { text, code } = explain(info.error);
+    context.messages.error(text);
+    return code;
+  }
+  return info.code;
+}
+
+function printStats(context: Cli, machine: Machine, stats: Record<string, number>): void {
+  const seconds = machine.clock.now() / 1e9;
+  const idle = machine.idleTime / 1e9;
+  const lines = { seconds, idleSeconds: idle, ...stats };
+  for (const [name, value] of Object.entries(lines))
+    context.process.stderr(`${name.padEnd(28)} ${Number.isInteger(value) ? value : value.toFixed(3)}\n`);
+}

@@ -1,0 +1,283 @@
+/**
+ * The hardware of a machine, put together: processor, platform, devices in the order of the configuration, and what
+ * stands in for firmware. `buildBoard` fails with the option that is wrong; what was opened by then is closed.
+ */
+import { AddressSpace } from '../core/bus.ts';
+import { UsageError } from '../core/errors.ts';
+import type { PciFunction } from '../core/pci.ts';
+import type { Tracer } from '../core/trace.ts';
+import type { KernelCache } from '../boot/linux.ts';
+import { ramBelow4G as lowRam } from '../pc/info.ts';
+import { Platform } from '../pc/platform.ts';
+import { blame, blamed } from '../qapi/parse-command-line.ts';
+import type { CpuBus, CpuInterface, EntryState } from '../x86/cpu.ts';
+import type { Backends } from './backends.ts';
+import type { BootFiles } from './boot.ts';
+import { loadGuest } from './boot.ts';
+import type { MachineClock } from './clock.ts';
+import type { MachineConfig } from './config.ts';
+import type { MachineHost } from './host.ts';
+import type { Board, MachineControl } from './machine.ts';
+import type { BusType, DeviceBus, DeviceContext, DeviceRequest, PluggedDevice } from './registry.ts';
+import { readRequest, requireClass } from './registry.ts';
+
+export interface BoardParts {
+  readonly config: MachineConfig;
+  readonly host: MachineHost;
+  readonly clock: MachineClock;
+  readonly tracer: Tracer;
+  readonly backends: Backends;
+  readonly files: BootFiles;
+  readonly control: MachineControl;
+  /** The processor's interrupt line, by way of the run loop. */
+  setInterrupt(level: boolean): void;
+  nmi(): void;
+  onResume(call: () => void): void;
+}
+
+/** A board, and what monitors and tools look at. */
+export interface PcBoard extends Board {
+  readonly platform: Platform;
+  readonly backends: Backends;
+  readonly devices: readonly PluggedDevice[];
+  readonly ports: AddressSpace;
+  readonly mmio: AddressSpace;
+}
+
+export async function buildBoard(parts: BoardParts): Promise<PcBoard> {
+  const { config, host, clock, tracer } = parts;
+  const ports = new AddressSpace('ports');
+  const mmio = new AddressSpace('mmio');
+  const below = lowRam(config.machine, config.memory);
+  // The processor's calls reach the platform, which is built after it, for it needs the processor's memory.
+  let platform!: Platform;
+  const lapic = () => platform.lapics[0]!;
+  const word = new Uint8Array(4);
+  const bus: CpuBus = {
+    readPort: (port, size) => ports.read(port, size),
+    writePort: (port, size, value) => ports.write(port, size, value),
+    readMmio: (address, size) => mmio.read(address, size),
+    writeMmio: (address, size, value) => mmio.write(address, size, value),
+    acknowledgeInterrupt: () => lapic().acknowledgeInterrupt(),
+    readMsr: (index) => lapic().readMsr(index),
+    writeMsr: (index, low, high) => lapic().writeMsr(index, low, high),
+    readCr8: () => lapic().readCr8(),
+    writeCr8: (value) => lapic().writeCr8(value),
+    readTsc: () => clock.now(),
+    random: () => {
+      host.random(word);
+      return (word[0]! | (word[1]! << 8) | (word[2]! << 16) | (word[3]! << 24)) >>> 0;
+    },
+  };
+  const cpu = await host.createCpu({
+    cpu: config.cpu,
+    ramBelow4G: below,
+    ramAbove4G: config.memory - below,
+    bus,
+    tracer,
+  });
+  platform = new Platform({
+    machine: config.machine,
+    ports,
+    mmio,
+    memory: cpu.guestMemory,
+    clock,
+    tracer,
+    // Interrupts go by way of the run loop, which wakes a sleeping machine.
+    processors: [{ setInterrupt: (level) => parts.setInterrupt(level), nmi: () => parts.nmi() }],
+    hpet: config.hpet,
+    rtc: { base: config.rtc.base, clock: config.rtc.clock === 'vm' ? 'vm' : 'host' },
+    // The slot that QEMU's video card would have stays free, so that the others get QEMU's numbers.
+    reserveVgaSlot: config.videoSlot,
+    onPowerOff: () => parts.control.powerOff(),
+    onReset: () => parts.control.reset(),
+  });
+  const board = new MachineBoard(parts, cpu, platform, ports, mmio);
+  await board.populate();
+  return board;
+}
+
+/** Memory of the last kernel that was unpacked, so that a reset need not do it again. */
+function rememberLast(cache: KernelCache | undefined): KernelCache {
+  let last: { key: string; data: Uint8Array } | undefined;
+  return {
+    get: async (key) => (last?.key === key ? last.data : cache?.get(key)),
+    set: async (key, data) => {
+      if (cache === undefined) last = { key, data };
+      else await cache.set(key, data);
+    },
+  };
+}
+
+class MachineBoard implements PcBoard {
+  readonly cpu: CpuInterface;
+  readonly platform: Platform;
+  readonly tracer: Tracer;
+  readonly backends: Backends;
+  readonly ports: AddressSpace;
+  readonly mmio: AddressSpace;
+  readonly devices: PluggedDevice[] = [];
+  readonly #parts: BoardParts;
+  readonly #buses: DeviceBus[] = [];
+  readonly #cache: KernelCache;
+  #entry: EntryState | undefined;
+
+  constructor(
+    parts: BoardParts,
+    cpu: CpuInterface,
+    platform: Platform,
+    ports: AddressSpace,
+    mmio: AddressSpace,
+  ) {
+    this.#parts = parts;
+    this.cpu = cpu;
+    this.platform = platform;
+    this.tracer = parts.tracer;
+    this.backends = parts.backends;
+    this.ports = ports;
+    this.mmio = mmio;
+    this.#cache = rememberLast(parts.host.kernelCache);
+  }
+
+  /** Serial ports, devices, and the first boot. */
+  async populate(): Promise<void> {
+    const { config, backends, host } = this.#parts;
+    config.serials.forEach((id, index) => {
+      if (id !== undefined) this.platform.attachSerial(index, backends.claimChardev(id, 'isa-serial'));
+    });
+    const context = this.#context();
+    const ids = new Set<string>();
+    for (const device of config.devices) {
+      blame(device.origin, () => {
+        const deviceClass = requireClass(device.driver);
+        const request = readRequest(device, deviceClass, (message) =>
+          host.warn(`${device.origin}: ${message}`),
+        );
+        if (request.id !== undefined && ids.has(request.id))
+          throw new UsageError(`Duplicate ID '${request.id}' for device`);
+        if (request.id !== undefined) ids.add(request.id);
+        this.#plug(deviceClass.create(context, request));
+      });
+    }
+    await this.#addFwCfg();
+    for (const netdev of backends.unused()) host.warn(`netdev ${netdev} has no peer`);
+    await this.#boot();
+  }
+
+  async reset(): Promise<void> {
+    this.cpu.reset();
+    this.platform.reset();
+    for (const device of this.devices) device.reset?.();
+    await this.#boot();
+  }
+
+  powerButton(): void {
+    this.platform.powerButton();
+  }
+
+  async close(): Promise<void> {
+    for (const device of this.devices.splice(0).reverse()) await device.close?.();
+    await this.backends.close();
+  }
+
+  async #boot(): Promise<void> {
+    const { config, files, host } = this.#parts;
+    this.platform.firmwareInit();
+    const memory = this.cpu.guestMemory;
+    this.#entry = await loadGuest(config, files, memory, this.platform.info, host, this.#cache);
+    if (this.#entry !== undefined) this.cpu.enter(this.#entry);
+  }
+
+  #plug(device: PluggedDevice): void {
+    this.devices.push(device);
+    if (device.carries !== undefined) this.#buses.push(device.carries);
+  }
+
+  async #addFwCfg(): Promise<void> {
+    const { config, host } = this.#parts;
+    for (const entry of config.fwCfg) {
+      try {
+        const data =
+          entry.file === undefined
+            ? new TextEncoder().encode(entry.text ?? '')
+            : await host.readFile(entry.file);
+        this.platform.fwCfg.addFile({ name: entry.name, data });
+      } catch (error) {
+        throw blamed(entry.origin, error);
+      }
+    }
+  }
+
+  #context(): DeviceContext {
+    const { config, clock, tracer, backends, control, host } = this.#parts;
+    const counts = new Map<BusType, number>();
+    return {
+      machine: config.machine,
+      memory: this.cpu.guestMemory,
+      ports: this.ports,
+      clock,
+      tracer,
+      backends,
+      control,
+      random: (view) => host.random(view),
+      plugPci: (fn, request) => this.#plugPci(fn, request),
+      isaIrq: (irq) => this.platform.isaIrq(irq),
+      attachSerial: (index, request) => this.#attachSerial(index, request),
+      portNames: new Set(),
+      busName: (type, id) => {
+        const count = counts.get(type) ?? 0;
+        if (id !== undefined) return `${id}.0`;
+        counts.set(type, count + 1);
+        return `${type}.${count}`;
+      },
+      findBus: (type, name, device) => this.#findBus(type, name, device),
+      onResume: (call) => this.#parts.onResume(call),
+      warn: (message) => host.warn(message),
+    };
+  }
+
+  #plugPci(fn: PciFunction, request: DeviceRequest): void {
+    const name = this.platform.pci.name;
+    if (request.bus !== undefined && request.bus !== name && request.bus !== name.replace(/\.0$/, ''))
+      throw new UsageError(`Bus '${request.bus}' not found (there is: ${name})`);
+    const addr = request.values.addr as number | undefined;
+    const label = request.id === undefined ? request.className : `${request.className},id=${request.id}`;
+    this.platform.pci.add(
+      fn,
+      label,
+      addr === undefined ? undefined : { slot: addr >> 3, function: addr & 7 },
+    );
+  }
+
+  #attachSerial(index: number, request: DeviceRequest): void {
+    const used = new Set(this.platform.info.serialPorts.map((port) => port.index));
+    const free = [0, 1, 2, 3].find((candidate) => !used.has(candidate));
+    const wanted = index === 0xffffffff ? free : index;
+    if (wanted === undefined || wanted > 3)
+      throw new UsageError('Max. supported number of ISA serial ports is 4.');
+    if (used.has(wanted)) throw new UsageError(`serial port ${wanted} is in use`);
+    const chardev = this.#parts.backends.claimChardev(String(request.values.chardev), request.className);
+    this.platform.attachSerial(wanted, chardev);
+  }
+
+  #findBus(type: BusType, name: string | undefined, device: string): unknown {
+    if (name !== undefined) {
+      const bus = this.#buses.find((candidate) => candidate.name === name);
+      if (bus === undefined) {
+        const names = this.#buses.map((candidate) => candidate.name);
+        throw new UsageError(
+          `Bus '${name}' not found${names.length > 0 ? ` (there is: ${names.join(', ')})` : ''}`,
+        );
+      }
+      if (bus.type !== type) throw new UsageError(`Device '${device}' can't go on ${bus.type} bus`);
+      return bus.owner;
+    }
+    const bus = this.#buses.find((candidate) => candidate.type === type && !candidate.full());
+    if (bus !== undefined) return bus.owner;
+    if (this.#buses.some((candidate) => candidate.type === type))
+      throw new UsageError(`No free '${type}' bus found for device '${device}': all ports are taken`);
+    throw new UsageError(
+      `No '${type}' bus found for device '${device}' (add -device virtio-serial in front of it)`,
+    );
+  }
+}

@@ -1,0 +1,55 @@
+/** From a configuration to a machine that can be started: opens everything, builds the hardware, loads the kernel. */
+import { Tracer } from '../core/trace.ts';
+import { Backends } from './backends.ts';
+import type { PcBoard } from './board.ts';
+import { buildBoard } from './board.ts';
+import { readBootFiles } from './boot.ts';
+import { MachineClock } from './clock.ts';
+import type { MachineConfig } from './config.ts';
+import type { MachineHost } from './host.ts';
+import { Machine } from './machine.ts';
+import { connectTrace } from './tracing.ts';
+
+/** A machine and its hardware. */
+export interface CreatedMachine {
+  readonly machine: Machine;
+  readonly board: PcBoard;
+}
+
+/**
+ * Makes the machine; it stands before its first instruction until `machine.cont()`.
+ * @throws UsageError for what the options got wrong, HostError for what the host cannot do
+ */
+export async function createMachineFrom(config: MachineConfig, host: MachineHost): Promise<CreatedMachine> {
+  for (const note of config.notes) host.warn(note);
+  const files = await readBootFiles(config, host);
+  const clock = new MachineClock(host.time);
+  const machine = new Machine(config, clock, host);
+  const tracer = new Tracer();
+  const closeTrace = connectTrace(tracer, config.trace, clock, host, machine);
+  const backends = await Backends.open(config, host, {
+    onQuit: () => void machine.quit({ reason: 'host-signal', code: 0 }),
+    now: () => clock.now() / 1e6,
+  });
+  try {
+    const board = await buildBoard({
+      config,
+      host,
+      clock,
+      tracer,
+      backends,
+      files,
+      control: machine.control,
+      setInterrupt: (level) => machine.setInterrupt(level),
+      nmi: () => machine.nmi(),
+      onResume: (call) => void machine.events.on('resume', call),
+    });
+    machine.mount(board);
+    machine.events.on('shutdown', closeTrace);
+    return { machine, board };
+  } catch (error) {
+    await backends.close().catch(() => {});
+    closeTrace();
+    throw error;
+  }
+}

@@ -1,0 +1,47 @@
+/** -d, -D and -trace: trace points, guest errors and warnings to stderr or a file, as text lines. */
+import type { Clock } from '../core/clock.ts';
+import type { Tracer } from '../core/trace.ts';
+import { UsageError } from '../core/errors.ts';
+import type { TraceConfig } from './config.ts';
+import type { MachineHost } from './host.ts';
+import type { Machine } from './machine.ts';
+import { TRACE_POINTS } from './trace-points.ts';
+
+function show(value: unknown): string {
+  if (typeof value === 'bigint') return `0x${value.toString(16)}`;
+  if (value instanceof Uint8Array) return `${value.length} bytes`;
+  return typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value);
+}
+
+/** Connects the tracer to its listeners; the result closes the log. */
+export function connectTrace(
+  tracer: Tracer,
+  config: TraceConfig,
+  clock: Clock,
+  host: MachineHost,
+  machine: Machine,
+): () => void {
+  const log = config.file === undefined ? undefined : host.openLog(config.file);
+  const line = (text: string): void => (log === undefined ? host.warn(text) : log.line(text));
+  for (const pattern of config.patterns) {
+    if (pattern.startsWith('@'))
+      throw new UsageError(`-trace events=${pattern.slice(1)}: give the patterns themselves`);
+    const matcher = new RegExp(`^${pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*')}$`);
+    if (!TRACE_POINTS.some((name) => matcher.test(name)))
+      host.warn(`-trace ${pattern}: no trace point matches (-trace help lists them)`);
+    tracer.enable(pattern, (name, fields) => {
+      const text = Object.entries(fields).map(([key, value]) => `${key}=${show(value)}`);
+      line(`${(clock.now() / 1e9).toFixed(6)} ${name} ${text.join(' ')}`);
+    });
+  }
+  tracer.onGuestError = (device, message) => {
+    // Like QEMU, told in any case: a driver that breaks the rules is worth a line.
+    line(`guest error: ${device}: ${message}`);
+    machine.events.emit('guestError', device, message);
+  };
+  tracer.onWarning = (who, message) => {
+    if (config.unimplemented || log !== undefined) line(`not implemented: ${who}: ${message}`);
+    machine.events.emit('warning', `${who}: ${message}`);
+  };
+  return () => log?.close();
+}
