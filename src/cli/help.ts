@@ -13,7 +13,7 @@ import type { NetdevType } from '../qapi/schema/netdev.ts';
 import { NETDEV_TYPES, NIC_PROPERTIES } from '../qapi/schema/netdev.ts';
 import type { ObjectType } from '../qapi/schema/object.ts';
 import { OBJECT_TYPES } from '../qapi/schema/object.ts';
-import { CPU_HELP } from './cpu-help.ts';
+import { cpuHelp } from './cpu-help.ts';
 
 const MACHINES = `Supported machines are:
 pc                   Standard PC (i440FX + PIIX, 1996) (default)
@@ -84,7 +84,7 @@ export function answerHelp(option: string, argument: string): string | undefined
     case 'accel':
       return 'Accelerators supported in Paravane:\ntcg (the translator to WebAssembly)';
     case 'cpu':
-      return CPU_HELP();
+      return cpuHelp();
     case 'd':
       return [
         'Log items (comma separated):',

@@ -7,6 +7,7 @@ import * as zlib from 'node:zlib';
 import type { KernelCache } from '../../boot/linux.ts';
 import { HostError } from '../../core/errors.ts';
 import type { MachineHost } from '../../machine/host.ts';
+import { createProcessor } from '../../machine/processor.ts';
 import type { WakeUp } from '../../machine/run.ts';
 import { nodeCharHost } from './char.ts';
 import { hostError } from './errors.ts';
@@ -133,7 +134,7 @@ export function nodeMachineHost(
         : {}),
     },
     kernelCache: kernelCache(),
-    createCpu: () => Promise.reject(new HostError('the processor is not part of this build')),
+    createCpu: async (request) => createProcessor(runtimeCode(), request),
     createNetdev: (config) =>
       Promise.reject(new HostError(`netdev type '${config.type}' is not available yet`)),
     openLog,
