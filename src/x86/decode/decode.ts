@@ -302,7 +302,8 @@ export class Decoder {
       case 'R':
       case 'Z':
       case 'B': {
-        const size = sizeOf(operandCode[1]!, opsize, rex);
+        // Edb, Edw: a 32-bit register, or memory of one or two bytes
+        const size = sizeOf(isMem ? operandCode.at(-1)! : operandCode[1]!, opsize, rex);
         if (kind === 'E' && isMem) return { kind: 'mem', size };
         if (kind === 'R' && isMem) return undefined;
         const reg =

@@ -135,8 +135,7 @@ export class InterpreterEmitter extends Emitter {
     this.f.if(w.eqz(address), () => this.fail());
     return {
       address,
-      done: () =>
-        this.f.if(w.eq(address, w.i32(L.BOUNCE)), () => this.f.drop(this.rt('rmwCommit'))),
+      done: () => this.f.if(w.eq(address, w.i32(L.BOUNCE)), () => this.f.drop(this.rt('rmwCommit'))),
     };
   }
 

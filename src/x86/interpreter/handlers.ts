@@ -14,7 +14,10 @@ import { InterpreterEmitter } from './emitter.ts';
 /** What a handler's code depends on; everything else comes from the record. */
 function formKey(insn: Insn, long: boolean): string {
   let key = `${insn.def.index}:${insn.opsize}${insn.addrsize}${long ? 'L' : ''}`;
-  for (const operand of insn.operands) key += operand.kind + operand.size;
+  for (const operand of insn.operands) {
+    key += operand.kind + operand.size;
+    if (operand.kind === 'imm' && insn.def.flagSet.has('imm')) key += `=${operand.value}`;
+  }
   if (insn.mem === undefined) key += insn.segOverride;
   return key;
 }

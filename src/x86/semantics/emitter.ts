@@ -147,9 +147,7 @@ export abstract class Emitter {
   /** Checks segment limit and type outside 64-bit mode (SDM volume 3, 5.3); gives the linear address. */
   protected segmented(seg: number, offset: Expr, size: number, write: boolean): LocalGet {
     const number = seg === MEMORY_OPERAND ? this.insn.mem!.seg : seg;
-    const linear = this.tmp(
-      this.rt('segLinear', w.i32(number), offset, w.i32(size), w.i32(write ? 1 : 0)),
-    );
+    const linear = this.tmp(this.rt('segLinear', w.i32(number), offset, w.i32(size), w.i32(write ? 1 : 0)));
     this.f.if(w.eq(linear, w.i64(-1)), () => this.fail());
     return linear;
   }
@@ -246,6 +244,26 @@ export abstract class Emitter {
     if (operand.size === 16) this.writeMemory(va, 16, value);
     else if (operand.size === 8) this.writeMemory(va, 8, w.simd('i64', 0x1d, [value], [0]));
     else this.writeMemory(va, operand.size, w.simd('i32', 0x1b, [value], [0]));
+  }
+
+  /** Writes an MMX register; the exponent part of the x87 register it lies in becomes all ones. */
+  writeMmx(operand: Operand, x: Expr): void {
+    assert(operand.kind === 'mmx', 'MMX operand expected');
+    const value = this.tmp(x);
+    this.f.store64(this.mmxAddress(operand), value);
+    this.f.store16(this.mmxAddress(operand), w.i32(0xffff), 8);
+  }
+
+  /** Before an instruction touches MMX registers: x87 exceptions, TOP and tags (SDM volume 3, 13.2). No-op for SSE. */
+  enterMmx(): void {
+    if (!this.insn.operands.some((operand) => operand.kind === 'mmx')) return;
+    this.f.if(this.rt('mmx_enter'), () => this.fail());
+  }
+
+  /** An immediate that shapes the code (a shuffle's order): the form must be flagged `imm`. */
+  constantImmediate(operand: Operand): number {
+    assert(operand.kind === 'imm' && this.insn.def.flagSet.has('imm'), 'constant immediate expected');
+    return Number(operand.value) & 0xff;
   }
 
   /** SDM volume 2, table 2-21: legacy SSE memory operands of 16 bytes must be aligned. */

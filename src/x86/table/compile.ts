@@ -62,7 +62,7 @@ function weight(def: CompiledDef): number {
   );
 }
 
-const MODRM_OPERAND = /^(?:E[bwdqvy]|G[bwdqvy]|R[dqvy]|M.*|V.*|W.*|U.*|P.|Q.|N.|Sw|Cq|Dq|ST)$/;
+const MODRM_OPERAND = /^(?:E[bwdqvy]|Ed[bw]|G[bwdqvy]|R[dqvy]|M.*|V.*|W.*|U.*|P.|Q.|N.|Sw|Cq|Dq|ST)$/;
 
 function compileDef(def: InsnDef, index: number): CompiledDef {
   let prefix: MandatoryPrefix | undefined;

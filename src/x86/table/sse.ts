@@ -1,4 +1,455 @@
-/** SSE to SSE4.2, MMX, AES, PCLMUL and SHA. */
+/** MMX and SSE to SSE4.1: encodings beside definitions. Intel SDM volume 2. See sse-special.ts for the rest. */
+import * as f from '../semantics/float.ts';
+import * as s from '../semantics/vector.ts';
+import { SIMD as S } from '../../wasm/simd.ts';
+import type { Semantics } from '../semantics/emitter.ts';
 import type { InsnDef } from './types.ts';
 
-export const sse: readonly InsnDef[] = [];
+const UNALIGNED = ['unaligned'] as const;
+const IMM = ['imm'] as const;
+
+/** An integer operation with an SSE2 form (66 prefix) and an MMX form. */
+function both(opcode: string, name: string, semantics: Semantics, feature?: string): InsnDef[] {
+  const map = opcode.length > 2 ? opcode : `0f ${opcode}`;
+  const extra = feature === undefined ? {} : { feature };
+  return [
+    { op: `66 ${map}`, name, operands: 'Vdq Wdq', semantics, ...extra },
+    { op: `np ${map}`, name, operands: 'Pq Qq', semantics, ...extra },
+  ];
+}
+
+const integerLanes: InsnDef[] = [
+  ...both('60', 'punpcklbw', s.unpack(1, false)),
+  ...both('61', 'punpcklwd', s.unpack(2, false)),
+  ...both('62', 'punpckldq', s.unpack(4, false)),
+  ...both('63', 'packsswb', s.pack(S.i8x16_narrow_i16x8_s)),
+  ...both('64', 'pcmpgtb', s.lanes(S.i8x16_gt_s)),
+  ...both('65', 'pcmpgtw', s.lanes(S.i16x8_gt_s)),
+  ...both('66', 'pcmpgtd', s.lanes(S.i32x4_gt_s)),
+  ...both('67', 'packuswb', s.pack(S.i8x16_narrow_i16x8_u)),
+  ...both('68', 'punpckhbw', s.unpack(1, true)),
+  ...both('69', 'punpckhwd', s.unpack(2, true)),
+  ...both('6a', 'punpckhdq', s.unpack(4, true)),
+  ...both('6b', 'packssdw', s.pack(S.i16x8_narrow_i32x4_s)),
+  { op: '66 0f 6c', name: 'punpcklqdq', operands: 'Vdq Wdq', semantics: s.unpack(8, false) },
+  { op: '66 0f 6d', name: 'punpckhqdq', operands: 'Vdq Wdq', semantics: s.unpack(8, true) },
+  ...both('74', 'pcmpeqb', s.lanes(S.i8x16_eq)),
+  ...both('75', 'pcmpeqw', s.lanes(S.i16x8_eq)),
+  ...both('76', 'pcmpeqd', s.lanes(S.i32x4_eq)),
+  ...both('d4', 'paddq', s.lanes(S.i64x2_add)),
+  ...both('d5', 'pmullw', s.lanes(S.i16x8_mul)),
+  ...both('d8', 'psubusb', s.lanes(S.i8x16_sub_sat_u)),
+  ...both('d9', 'psubusw', s.lanes(S.i16x8_sub_sat_u)),
+  ...both('da', 'pminub', s.lanes(S.i8x16_min_u)),
+  ...both('db', 'pand', s.lanes(S.and)),
+  ...both('dc', 'paddusb', s.lanes(S.i8x16_add_sat_u)),
+  ...both('dd', 'paddusw', s.lanes(S.i16x8_add_sat_u)),
+  ...both('de', 'pmaxub', s.lanes(S.i8x16_max_u)),
+  ...both(
+    'df',
+    'pandn',
+    s.binary((a, b) => s.v(S.andnot, b, a)),
+  ),
+  ...both('e0', 'pavgb', s.lanes(S.i8x16_avgr_u)),
+  ...both('e3', 'pavgw', s.lanes(S.i16x8_avgr_u)),
+  ...both('e4', 'pmulhuw', s.mulHigh(S.i32x4_extmul_low_i16x8_u, S.i32x4_extmul_high_i16x8_u)),
+  ...both('e5', 'pmulhw', s.mulHigh(S.i32x4_extmul_low_i16x8_s, S.i32x4_extmul_high_i16x8_s)),
+  ...both('e8', 'psubsb', s.lanes(S.i8x16_sub_sat_s)),
+  ...both('e9', 'psubsw', s.lanes(S.i16x8_sub_sat_s)),
+  ...both('ea', 'pminsw', s.lanes(S.i16x8_min_s)),
+  ...both('eb', 'por', s.lanes(S.or)),
+  ...both('ec', 'paddsb', s.lanes(S.i8x16_add_sat_s)),
+  ...both('ed', 'paddsw', s.lanes(S.i16x8_add_sat_s)),
+  ...both('ee', 'pmaxsw', s.lanes(S.i16x8_max_s)),
+  ...both('ef', 'pxor', s.lanes(S.xor)),
+  ...both('f4', 'pmuludq', s.mulEven(S.i64x2_extmul_low_i32x4_u)),
+  ...both('f5', 'pmaddwd', s.lanes(S.i32x4_dot_i16x8_s)),
+  ...both('f6', 'psadbw', s.sumOfDifferences),
+  ...both('f8', 'psubb', s.lanes(S.i8x16_sub)),
+  ...both('f9', 'psubw', s.lanes(S.i16x8_sub)),
+  ...both('fa', 'psubd', s.lanes(S.i32x4_sub)),
+  ...both('fb', 'psubq', s.lanes(S.i64x2_sub)),
+  ...both('fc', 'paddb', s.lanes(S.i8x16_add)),
+  ...both('fd', 'paddw', s.lanes(S.i16x8_add)),
+  ...both('fe', 'paddd', s.lanes(S.i32x4_add)),
+];
+
+const shifts: InsnDef[] = [
+  ...both('d1', 'psrlw', s.shiftLanes(S.i16x8_shr_u, 16, false)),
+  ...both('d2', 'psrld', s.shiftLanes(S.i32x4_shr_u, 32, false)),
+  ...both('d3', 'psrlq', s.shiftLanes(S.i64x2_shr_u, 64, false)),
+  ...both('e1', 'psraw', s.shiftLanes(S.i16x8_shr_s, 16, true)),
+  ...both('e2', 'psrad', s.shiftLanes(S.i32x4_shr_s, 32, true)),
+  ...both('f1', 'psllw', s.shiftLanes(S.i16x8_shl, 16, false)),
+  ...both('f2', 'pslld', s.shiftLanes(S.i32x4_shl, 32, false)),
+  ...both('f3', 'psllq', s.shiftLanes(S.i64x2_shl, 64, false)),
+  ...(
+    [
+      ['71 /2', 'psrlw', s.shiftLanes(S.i16x8_shr_u, 16, false)],
+      ['71 /4', 'psraw', s.shiftLanes(S.i16x8_shr_s, 16, true)],
+      ['71 /6', 'psllw', s.shiftLanes(S.i16x8_shl, 16, false)],
+      ['72 /2', 'psrld', s.shiftLanes(S.i32x4_shr_u, 32, false)],
+      ['72 /4', 'psrad', s.shiftLanes(S.i32x4_shr_s, 32, true)],
+      ['72 /6', 'pslld', s.shiftLanes(S.i32x4_shl, 32, false)],
+      ['73 /2', 'psrlq', s.shiftLanes(S.i64x2_shr_u, 64, false)],
+      ['73 /6', 'psllq', s.shiftLanes(S.i64x2_shl, 64, false)],
+    ] as const
+  ).flatMap(([op, name, semantics]): InsnDef[] => [
+    { op: `66 0f ${op}`, name, operands: 'Udq Ib', semantics },
+    { op: `np 0f ${op}`, name, operands: 'Nq Ib', semantics },
+  ]),
+  { op: '66 0f 73 /3', name: 'psrldq', operands: 'Udq Ib', semantics: s.shiftBytes(false), flags: IMM },
+  { op: '66 0f 73 /7', name: 'pslldq', operands: 'Udq Ib', semantics: s.shiftBytes(true), flags: IMM },
+];
+
+const moves: InsnDef[] = [
+  { op: 'np 0f 10', name: 'movups', operands: 'Vdq Wdq', semantics: s.move, flags: UNALIGNED },
+  { op: 'np 0f 11', name: 'movups', operands: 'Wdq Vdq', semantics: s.move, flags: UNALIGNED },
+  { op: '66 0f 10', name: 'movupd', operands: 'Vdq Wdq', semantics: s.move, flags: UNALIGNED },
+  { op: '66 0f 11', name: 'movupd', operands: 'Wdq Vdq', semantics: s.move, flags: UNALIGNED },
+  { op: 'f3 0f 10', name: 'movss', operands: 'Vdq Wd', semantics: s.moveScalar(4) },
+  { op: 'f3 0f 11', name: 'movss', operands: 'Wd Vdq', semantics: s.moveScalar(4) },
+  { op: 'f2 0f 10', name: 'movsd', operands: 'Vdq Wq', semantics: s.moveScalar(8) },
+  { op: 'f2 0f 11', name: 'movsd', operands: 'Wq Vdq', semantics: s.moveScalar(8) },
+  { op: 'np 0f 12 mem', name: 'movlps', operands: 'Vdq Mq', semantics: s.loadHalf(0) },
+  { op: 'np 0f 12 reg', name: 'movhlps', operands: 'Vdq Udq', semantics: s.moveHalf(0) },
+  { op: '66 0f 12 mem', name: 'movlpd', operands: 'Vdq Mq', semantics: s.loadHalf(0) },
+  { op: 'np 0f 13 mem', name: 'movlps', operands: 'Mq Vdq', semantics: s.storeHalf(0) },
+  { op: '66 0f 13 mem', name: 'movlpd', operands: 'Mq Vdq', semantics: s.storeHalf(0) },
+  { op: 'np 0f 16 mem', name: 'movhps', operands: 'Vdq Mq', semantics: s.loadHalf(1) },
+  { op: 'np 0f 16 reg', name: 'movlhps', operands: 'Vdq Udq', semantics: s.moveHalf(1) },
+  { op: '66 0f 16 mem', name: 'movhpd', operands: 'Vdq Mq', semantics: s.loadHalf(1) },
+  { op: 'np 0f 17 mem', name: 'movhps', operands: 'Mq Vdq', semantics: s.storeHalf(1) },
+  { op: '66 0f 17 mem', name: 'movhpd', operands: 'Mq Vdq', semantics: s.storeHalf(1) },
+  {
+    op: 'f2 0f 12',
+    name: 'movddup',
+    operands: 'Vdq Wq',
+    semantics: s.pattern((i) => i & 7),
+    feature: 'pni',
+  },
+  {
+    op: 'f3 0f 12',
+    name: 'movsldup',
+    operands: 'Vdq Wdq',
+    semantics: s.pattern((i) => i & ~4),
+    feature: 'pni',
+  },
+  {
+    op: 'f3 0f 16',
+    name: 'movshdup',
+    operands: 'Vdq Wdq',
+    semantics: s.pattern((i) => i | 4),
+    feature: 'pni',
+  },
+  { op: 'np 0f 28', name: 'movaps', operands: 'Vdq Wdq', semantics: s.move },
+  { op: 'np 0f 29', name: 'movaps', operands: 'Wdq Vdq', semantics: s.move },
+  { op: '66 0f 28', name: 'movapd', operands: 'Vdq Wdq', semantics: s.move },
+  { op: '66 0f 29', name: 'movapd', operands: 'Wdq Vdq', semantics: s.move },
+  { op: 'np 0f 2b mem', name: 'movntps', operands: 'Mdq Vdq', semantics: s.move },
+  { op: '66 0f 2b mem', name: 'movntpd', operands: 'Mdq Vdq', semantics: s.move },
+  { op: '66 0f 6f', name: 'movdqa', operands: 'Vdq Wdq', semantics: s.move },
+  { op: '66 0f 7f', name: 'movdqa', operands: 'Wdq Vdq', semantics: s.move },
+  { op: 'f3 0f 6f', name: 'movdqu', operands: 'Vdq Wdq', semantics: s.move, flags: UNALIGNED },
+  { op: 'f3 0f 7f', name: 'movdqu', operands: 'Wdq Vdq', semantics: s.move, flags: UNALIGNED },
+  {
+    op: 'f2 0f f0 mem',
+    name: 'lddqu',
+    operands: 'Vdq Mdq',
+    semantics: s.move,
+    flags: UNALIGNED,
+    feature: 'pni',
+  },
+  { op: '66 0f e7 mem', name: 'movntdq', operands: 'Mdq Vdq', semantics: s.move },
+  { op: '66 0f38 2a mem', name: 'movntdqa', operands: 'Vdq Mdq', semantics: s.move, feature: 'sse4_1' },
+  { op: '66 0f 6e', name: 'movd', operands: 'Vdq Ey', semantics: s.fromGeneral },
+  { op: 'np 0f 6e', name: 'movd', operands: 'Pq Ey', semantics: s.fromGeneral },
+  { op: '66 0f 7e', name: 'movd', operands: 'Ey Vdq', semantics: s.toGeneral },
+  { op: 'np 0f 7e', name: 'movd', operands: 'Ey Pq', semantics: s.toGeneral },
+  { op: 'f3 0f 7e', name: 'movq', operands: 'Vdq Wq', semantics: s.moveQuad },
+  { op: '66 0f d6', name: 'movq', operands: 'Wq Vdq', semantics: s.moveQuad },
+  { op: 'np 0f 6f', name: 'movq', operands: 'Pq Qq', semantics: s.move },
+  { op: 'np 0f 7f', name: 'movq', operands: 'Qq Pq', semantics: s.moveMmx },
+  { op: 'np 0f e7 mem', name: 'movntq', operands: 'Mq Pq', semantics: s.moveMmx },
+  { op: 'f3 0f d6', name: 'movq2dq', operands: 'Vdq Nq', semantics: s.mmxToXmm },
+  { op: 'f2 0f d6', name: 'movdq2q', operands: 'Pq Udq', semantics: s.xmmToMmx },
+  { op: '66 0f d7 reg', name: 'pmovmskb', operands: 'Gd Udq', semantics: s.signMask(S.i8x16_bitmask) },
+  { op: 'np 0f d7 reg', name: 'pmovmskb', operands: 'Gd Nq', semantics: s.signMask(S.i8x16_bitmask) },
+  { op: 'np 0f 50 reg', name: 'movmskps', operands: 'Gd Udq', semantics: s.signMask(S.i32x4_bitmask) },
+  { op: '66 0f 50 reg', name: 'movmskpd', operands: 'Gd Udq', semantics: s.signMask(S.i64x2_bitmask) },
+];
+
+const shuffles: InsnDef[] = [
+  { op: '66 0f 70', name: 'pshufd', operands: 'Vdq Wdq Ib', semantics: s.shuffleImmediate(4, 0), flags: IMM },
+  {
+    op: 'f3 0f 70',
+    name: 'pshufhw',
+    operands: 'Vdq Wdq Ib',
+    semantics: s.shuffleImmediate(2, 8),
+    flags: IMM,
+  },
+  {
+    op: 'f2 0f 70',
+    name: 'pshuflw',
+    operands: 'Vdq Wdq Ib',
+    semantics: s.shuffleImmediate(2, 0),
+    flags: IMM,
+  },
+  { op: 'np 0f 70', name: 'pshufw', operands: 'Pq Qq Ib', semantics: s.shuffleImmediate(2, 0), flags: IMM },
+  { op: 'np 0f c6', name: 'shufps', operands: 'Vdq Wdq Ib', semantics: s.shuffleFloat(4), flags: IMM },
+  { op: '66 0f c6', name: 'shufpd', operands: 'Vdq Wdq Ib', semantics: s.shuffleFloat(8), flags: IMM },
+  { op: 'np 0f 14', name: 'unpcklps', operands: 'Vdq Wdq', semantics: s.unpack(4, false) },
+  { op: '66 0f 14', name: 'unpcklpd', operands: 'Vdq Wdq', semantics: s.unpack(8, false) },
+  { op: 'np 0f 15', name: 'unpckhps', operands: 'Vdq Wdq', semantics: s.unpack(4, true) },
+  { op: '66 0f 15', name: 'unpckhpd', operands: 'Vdq Wdq', semantics: s.unpack(8, true) },
+  { op: '66 0f c4', name: 'pinsrw', operands: 'Vdq Edw Ib', semantics: s.insert(2), flags: IMM },
+  { op: 'np 0f c4', name: 'pinsrw', operands: 'Pq Edw Ib', semantics: s.insert(2), flags: IMM },
+  { op: '66 0f c5 reg', name: 'pextrw', operands: 'Gd Udq Ib', semantics: s.extract(2), flags: IMM },
+  { op: 'np 0f c5 reg', name: 'pextrw', operands: 'Gd Nq Ib', semantics: s.extract(2), flags: IMM },
+];
+
+const ssse3: InsnDef[] = [
+  ...both('0f38 00', 'pshufb', s.shuffleBytes, 'ssse3'),
+  ...both('0f38 01', 'phaddw', s.horizontal(S.i16x8_add, 2), 'ssse3'),
+  ...both('0f38 02', 'phaddd', s.horizontal(S.i32x4_add, 4), 'ssse3'),
+  ...both('0f38 03', 'phaddsw', s.horizontal(S.i16x8_add_sat_s, 2), 'ssse3'),
+  ...both('0f38 04', 'pmaddubsw', s.mulAddBytes, 'ssse3'),
+  ...both('0f38 05', 'phsubw', s.horizontal(S.i16x8_sub, 2), 'ssse3'),
+  ...both('0f38 06', 'phsubd', s.horizontal(S.i32x4_sub, 4), 'ssse3'),
+  ...both('0f38 07', 'phsubsw', s.horizontal(S.i16x8_sub_sat_s, 2), 'ssse3'),
+  ...both('0f38 08', 'psignb', s.sign(S.i8x16_sub, S.i8x16_gt_s, S.i8x16_eq), 'ssse3'),
+  ...both('0f38 09', 'psignw', s.sign(S.i16x8_sub, S.i16x8_gt_s, S.i16x8_eq), 'ssse3'),
+  ...both('0f38 0a', 'psignd', s.sign(S.i32x4_sub, S.i32x4_gt_s, S.i32x4_eq), 'ssse3'),
+  ...both('0f38 0b', 'pmulhrsw', s.mulHighRounded, 'ssse3'),
+  ...both(
+    '0f38 1c',
+    'pabsb',
+    s.unary((b) => s.v(S.i8x16_abs, b)),
+    'ssse3',
+  ),
+  ...both(
+    '0f38 1d',
+    'pabsw',
+    s.unary((b) => s.v(S.i16x8_abs, b)),
+    'ssse3',
+  ),
+  ...both(
+    '0f38 1e',
+    'pabsd',
+    s.unary((b) => s.v(S.i32x4_abs, b)),
+    'ssse3',
+  ),
+  {
+    op: '66 0f3a 0f',
+    name: 'palignr',
+    operands: 'Vdq Wdq Ib',
+    semantics: s.alignRight,
+    flags: IMM,
+    feature: 'ssse3',
+  },
+  {
+    op: 'np 0f3a 0f',
+    name: 'palignr',
+    operands: 'Pq Qq Ib',
+    semantics: s.alignRight,
+    flags: IMM,
+    feature: 'ssse3',
+  },
+];
+
+/** SSE4.1 and 4.2 forms: all need the 66 prefix. */
+function sse4(op: string, name: string, operands: string, semantics: Semantics, feature = 'sse4_1'): InsnDef {
+  const flags = operands.endsWith('Ib') ? { flags: IMM } : {};
+  return { op: `66 ${op}`, name, operands, semantics, feature, ...flags };
+}
+const X = S.i16x8_extend_low_i8x16_s;
+const Y = S.i32x4_extend_low_i16x8_s;
+const Z = S.i64x2_extend_low_i32x4_s;
+const XU = S.i16x8_extend_low_i8x16_u;
+const YU = S.i32x4_extend_low_i16x8_u;
+const ZU = S.i64x2_extend_low_i32x4_u;
+
+const sse41: InsnDef[] = [
+  sse4('0f38 10', 'pblendvb', 'Vdq Wdq', s.blendVariable(s.spreadSign8)),
+  sse4('0f38 14', 'blendvps', 'Vdq Wdq', s.blendVariable(s.spreadSign32)),
+  sse4('0f38 15', 'blendvpd', 'Vdq Wdq', s.blendVariable(s.spreadSign64)),
+  sse4('0f38 17', 'ptest', 'Vdq Wdq', s.vectorTest),
+  sse4('0f38 20', 'pmovsxbw', 'Vdq Wq', s.extend(X)),
+  sse4('0f38 21', 'pmovsxbd', 'Vdq Wd', s.extend(X, Y)),
+  sse4('0f38 22', 'pmovsxbq', 'Vdq Ww', s.extend(X, Y, Z)),
+  sse4('0f38 23', 'pmovsxwd', 'Vdq Wq', s.extend(Y)),
+  sse4('0f38 24', 'pmovsxwq', 'Vdq Wd', s.extend(Y, Z)),
+  sse4('0f38 25', 'pmovsxdq', 'Vdq Wq', s.extend(Z)),
+  sse4('0f38 28', 'pmuldq', 'Vdq Wdq', s.mulEven(S.i64x2_extmul_low_i32x4_s)),
+  sse4('0f38 29', 'pcmpeqq', 'Vdq Wdq', s.lanes(S.i64x2_eq)),
+  sse4('0f38 2b', 'packusdw', 'Vdq Wdq', s.pack(S.i16x8_narrow_i32x4_u)),
+  sse4('0f38 30', 'pmovzxbw', 'Vdq Wq', s.extend(XU)),
+  sse4('0f38 31', 'pmovzxbd', 'Vdq Wd', s.extend(XU, YU)),
+  sse4('0f38 32', 'pmovzxbq', 'Vdq Ww', s.extend(XU, YU, ZU)),
+  sse4('0f38 33', 'pmovzxwd', 'Vdq Wq', s.extend(YU)),
+  sse4('0f38 34', 'pmovzxwq', 'Vdq Wd', s.extend(YU, ZU)),
+  sse4('0f38 35', 'pmovzxdq', 'Vdq Wq', s.extend(ZU)),
+  sse4('0f38 37', 'pcmpgtq', 'Vdq Wdq', s.lanes(S.i64x2_gt_s), 'sse4_2'),
+  sse4('0f38 38', 'pminsb', 'Vdq Wdq', s.lanes(S.i8x16_min_s)),
+  sse4('0f38 39', 'pminsd', 'Vdq Wdq', s.lanes(S.i32x4_min_s)),
+  sse4('0f38 3a', 'pminuw', 'Vdq Wdq', s.lanes(S.i16x8_min_u)),
+  sse4('0f38 3b', 'pminud', 'Vdq Wdq', s.lanes(S.i32x4_min_u)),
+  sse4('0f38 3c', 'pmaxsb', 'Vdq Wdq', s.lanes(S.i8x16_max_s)),
+  sse4('0f38 3d', 'pmaxsd', 'Vdq Wdq', s.lanes(S.i32x4_max_s)),
+  sse4('0f38 3e', 'pmaxuw', 'Vdq Wdq', s.lanes(S.i16x8_max_u)),
+  sse4('0f38 3f', 'pmaxud', 'Vdq Wdq', s.lanes(S.i32x4_max_u)),
+  sse4('0f38 40', 'pmulld', 'Vdq Wdq', s.lanes(S.i32x4_mul)),
+  sse4('0f38 41', 'phminposuw', 'Vdq Wdq', s.minimumPosition),
+  sse4('0f3a 08', 'roundps', 'Vdq Wdq Ib', f.roundPacked(4)),
+  sse4('0f3a 09', 'roundpd', 'Vdq Wdq Ib', f.roundPacked(8)),
+  sse4('0f3a 0a', 'roundss', 'Vdq Wd Ib', f.roundScalar(4)),
+  sse4('0f3a 0b', 'roundsd', 'Vdq Wq Ib', f.roundScalar(8)),
+  sse4('0f3a 0c', 'blendps', 'Vdq Wdq Ib', s.blendImmediate(4)),
+  sse4('0f3a 0d', 'blendpd', 'Vdq Wdq Ib', s.blendImmediate(8)),
+  sse4('0f3a 0e', 'pblendw', 'Vdq Wdq Ib', s.blendImmediate(2)),
+  sse4('0f3a 14', 'pextrb', 'Edb Vdq Ib', s.extract(1)),
+  sse4('0f3a 15', 'pextrw', 'Edw Vdq Ib', s.extract(2)),
+  sse4('0f3a 16', 'pextrd', 'Ed Vdq Ib', s.extract(4)),
+  { ...sse4('0f3a 16', 'pextrq', 'Eq Vdq Ib', s.extract(8)), op: 'w1 66 0f3a 16' },
+  sse4('0f3a 17', 'extractps', 'Ed Vdq Ib', s.extract(4)),
+  sse4('0f3a 20', 'pinsrb', 'Vdq Edb Ib', s.insert(1)),
+  sse4('0f3a 21', 'insertps', 'Vdq Wd Ib', f.insertFloat),
+  sse4('0f3a 22', 'pinsrd', 'Vdq Ed Ib', s.insert(4)),
+  { ...sse4('0f3a 22', 'pinsrq', 'Vdq Eq Ib', s.insert(8)), op: 'w1 66 0f3a 22' },
+  sse4('0f3a 40', 'dpps', 'Vdq Wdq Ib', f.dotProduct(4)),
+  sse4('0f3a 41', 'dppd', 'Vdq Wdq Ib', f.dotProduct(8)),
+];
+
+/** An operation with ps, pd, ss and sd forms. */
+function fourForms(
+  opcode: string,
+  name: string,
+  packed: (w: 4 | 8) => Semantics,
+  scalar: (w: 4 | 8) => Semantics,
+) {
+  return [
+    { op: `np 0f ${opcode}`, name: `${name}ps`, operands: 'Vdq Wdq', semantics: packed(4) },
+    { op: `66 0f ${opcode}`, name: `${name}pd`, operands: 'Vdq Wdq', semantics: packed(8) },
+    { op: `f3 0f ${opcode}`, name: `${name}ss`, operands: 'Vdq Wd', semantics: scalar(4) },
+    { op: `f2 0f ${opcode}`, name: `${name}sd`, operands: 'Vdq Wq', semantics: scalar(8) },
+  ] satisfies InsnDef[];
+}
+
+const arithmetic: InsnDef[] = [
+  ...fourForms(
+    '58',
+    'add',
+    (n) => f.packed('add', n),
+    (n) => f.scalar('add', n),
+  ),
+  ...fourForms(
+    '59',
+    'mul',
+    (n) => f.packed('mul', n),
+    (n) => f.scalar('mul', n),
+  ),
+  ...fourForms(
+    '5c',
+    'sub',
+    (n) => f.packed('sub', n),
+    (n) => f.scalar('sub', n),
+  ),
+  ...fourForms(
+    '5e',
+    'div',
+    (n) => f.packed('div', n),
+    (n) => f.scalar('div', n),
+  ),
+  ...fourForms(
+    '5d',
+    'min',
+    (n) => f.packedSlow('min', n),
+    (n) => f.scalarSlow('min', n),
+  ),
+  ...fourForms(
+    '5f',
+    'max',
+    (n) => f.packedSlow('max', n),
+    (n) => f.scalarSlow('max', n),
+  ),
+  ...fourForms(
+    '51',
+    'sqrt',
+    (n) => f.packedSlow('sqrt', n),
+    (n) => f.scalarSlow('sqrt', n),
+  ),
+  { op: 'np 0f c2', name: 'cmpps', operands: 'Vdq Wdq Ib', semantics: f.comparePacked(4) },
+  { op: '66 0f c2', name: 'cmppd', operands: 'Vdq Wdq Ib', semantics: f.comparePacked(8) },
+  { op: 'f3 0f c2', name: 'cmpss', operands: 'Vdq Wd Ib', semantics: f.compareScalar(4) },
+  { op: 'f2 0f c2', name: 'cmpsd', operands: 'Vdq Wq Ib', semantics: f.compareScalar(8) },
+  { op: 'np 0f 2e', name: 'ucomiss', operands: 'Vdq Wd', semantics: f.compareFlags(4, true) },
+  { op: '66 0f 2e', name: 'ucomisd', operands: 'Vdq Wq', semantics: f.compareFlags(8, true) },
+  { op: 'np 0f 2f', name: 'comiss', operands: 'Vdq Wd', semantics: f.compareFlags(4, false) },
+  { op: '66 0f 2f', name: 'comisd', operands: 'Vdq Wq', semantics: f.compareFlags(8, false) },
+  { op: 'np 0f 54', name: 'andps', operands: 'Vdq Wdq', semantics: s.lanes(S.and) },
+  { op: '66 0f 54', name: 'andpd', operands: 'Vdq Wdq', semantics: s.lanes(S.and) },
+  { op: 'np 0f 55', name: 'andnps', operands: 'Vdq Wdq', semantics: s.binary((a, b) => s.v(S.andnot, b, a)) },
+  { op: '66 0f 55', name: 'andnpd', operands: 'Vdq Wdq', semantics: s.binary((a, b) => s.v(S.andnot, b, a)) },
+  { op: 'np 0f 56', name: 'orps', operands: 'Vdq Wdq', semantics: s.lanes(S.or) },
+  { op: '66 0f 56', name: 'orpd', operands: 'Vdq Wdq', semantics: s.lanes(S.or) },
+  { op: 'np 0f 57', name: 'xorps', operands: 'Vdq Wdq', semantics: s.lanes(S.xor) },
+  { op: '66 0f 57', name: 'xorpd', operands: 'Vdq Wdq', semantics: s.lanes(S.xor) },
+  { op: 'np 0f 52', name: 'rsqrtps', operands: 'Vdq Wdq', semantics: f.approximate(true, true) },
+  { op: 'f3 0f 52', name: 'rsqrtss', operands: 'Vdq Wd', semantics: f.approximate(true, false) },
+  { op: 'np 0f 53', name: 'rcpps', operands: 'Vdq Wdq', semantics: f.approximate(false, true) },
+  { op: 'f3 0f 53', name: 'rcpss', operands: 'Vdq Wd', semantics: f.approximate(false, false) },
+  { op: '66 0f 7c', name: 'haddpd', operands: 'Vdq Wdq', semantics: f.rearranged(8, 'hadd'), feature: 'pni' },
+  { op: 'f2 0f 7c', name: 'haddps', operands: 'Vdq Wdq', semantics: f.rearranged(4, 'hadd'), feature: 'pni' },
+  { op: '66 0f 7d', name: 'hsubpd', operands: 'Vdq Wdq', semantics: f.rearranged(8, 'hsub'), feature: 'pni' },
+  { op: 'f2 0f 7d', name: 'hsubps', operands: 'Vdq Wdq', semantics: f.rearranged(4, 'hsub'), feature: 'pni' },
+  {
+    op: '66 0f d0',
+    name: 'addsubpd',
+    operands: 'Vdq Wdq',
+    semantics: f.rearranged(8, 'addsub'),
+    feature: 'pni',
+  },
+  {
+    op: 'f2 0f d0',
+    name: 'addsubps',
+    operands: 'Vdq Wdq',
+    semantics: f.rearranged(4, 'addsub'),
+    feature: 'pni',
+  },
+];
+
+const conversions: InsnDef[] = [
+  { op: 'f3 0f 2a', name: 'cvtsi2ss', operands: 'Vdq Ey', semantics: f.fromInteger(4) },
+  { op: 'f2 0f 2a', name: 'cvtsi2sd', operands: 'Vdq Ey', semantics: f.fromInteger(8) },
+  { op: 'f3 0f 2c', name: 'cvttss2si', operands: 'Gy Wd', semantics: f.toInteger(4, true) },
+  { op: 'f2 0f 2c', name: 'cvttsd2si', operands: 'Gy Wq', semantics: f.toInteger(8, true) },
+  { op: 'f3 0f 2d', name: 'cvtss2si', operands: 'Gy Wd', semantics: f.toInteger(4, false) },
+  { op: 'f2 0f 2d', name: 'cvtsd2si', operands: 'Gy Wq', semantics: f.toInteger(8, false) },
+  { op: 'f3 0f 5a', name: 'cvtss2sd', operands: 'Vdq Wd', semantics: f.convertScalar(4) },
+  { op: 'f2 0f 5a', name: 'cvtsd2ss', operands: 'Vdq Wq', semantics: f.convertScalar(8) },
+  { op: 'np 0f 5a', name: 'cvtps2pd', operands: 'Vdq Wq', semantics: f.convertPacked('ps2pd') },
+  { op: '66 0f 5a', name: 'cvtpd2ps', operands: 'Vdq Wdq', semantics: f.convertPacked('pd2ps') },
+  { op: 'np 0f 5b', name: 'cvtdq2ps', operands: 'Vdq Wdq', semantics: f.convertPacked('dq2ps') },
+  { op: '66 0f 5b', name: 'cvtps2dq', operands: 'Vdq Wdq', semantics: f.convertPacked('ps2dq') },
+  { op: 'f3 0f 5b', name: 'cvttps2dq', operands: 'Vdq Wdq', semantics: f.convertPacked('ps2dq', true) },
+  { op: 'f3 0f e6', name: 'cvtdq2pd', operands: 'Vdq Wq', semantics: f.integersToDoubles },
+  { op: 'f2 0f e6', name: 'cvtpd2dq', operands: 'Vdq Wdq', semantics: f.convertPacked('pd2dq') },
+  { op: '66 0f e6', name: 'cvttpd2dq', operands: 'Vdq Wdq', semantics: f.convertPacked('pd2dq', true) },
+  { op: 'np 0f 2a', name: 'cvtpi2ps', operands: 'Vdq Qq', semantics: f.fromMmx(4) },
+  { op: '66 0f 2a', name: 'cvtpi2pd', operands: 'Vdq Qq', semantics: f.fromMmx(8) },
+  { op: 'np 0f 2c', name: 'cvttps2pi', operands: 'Pq Wq', semantics: f.toMmx(4, true) },
+  { op: 'np 0f 2d', name: 'cvtps2pi', operands: 'Pq Wq', semantics: f.toMmx(4, false) },
+  { op: '66 0f 2c', name: 'cvttpd2pi', operands: 'Pq Wdq', semantics: f.toMmx(8, true) },
+  { op: '66 0f 2d', name: 'cvtpd2pi', operands: 'Pq Wdq', semantics: f.toMmx(8, false) },
+];
+
+export const sse: readonly InsnDef[] = [
+  ...integerLanes,
+  ...shifts,
+  ...moves,
+  ...shuffles,
+  ...ssse3,
+  ...sse41,
+  ...arithmetic,
+  ...conversions,
+];

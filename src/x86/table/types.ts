@@ -13,7 +13,7 @@ import type { Semantics } from '../semantics/emitter.ts';
  *
  * Operands, separated by spaces, destination first:
  * - `Eb Ew Ed Eq Ev Ey`  general register or memory by ModRM.rm; b w d q = 8 16 32 64 bit, v = operand size 16/32/64, y = 32 or
- *   64 (REX.W)
+ *   64 (REX.W); `Edb Edw` a 32-bit register or memory of 8, 16 bits
  * - `Gb Gw Gd Gq Gv Gy`  general register by ModRM.reg;  `Rd Rq Rv Ry` general register by ModRM.rm, no memory form
  * - `Mb Mw Md Mq Mdq Mt Mv My M Mp`  memory only (dq = 16 bytes, t = 10 bytes, M = address without access, Mp = far pointer)
  * - `Zb Zv` register in the opcode's low three bits;  `AL CL DX rAX` fixed registers (`rAX` of the operand size);  `1`
@@ -40,6 +40,7 @@ export interface InsnDef {
    * - `rep`: F2/F3 are repeat prefixes here
    * - `unaligned`: a 16-byte memory operand need not be aligned (MOVUPS, LDDQU, …); without it SSE's Wdq/Mdq raises #GP
    * - `io`: may call out to devices
+   * - `imm`: the code depends on the immediate's value (shuffles)
    */
   readonly flags?: readonly (
     | 'd64'
@@ -52,6 +53,7 @@ export interface InsnDef {
     | 'rep'
     | 'unaligned'
     | 'io'
+    | 'imm'
   )[];
   /** CPUID feature that it needs; without it the encoding is #UD. */
   readonly feature?: string;
