@@ -3,7 +3,7 @@
  * their notes. Specification: System V ABI, "Object Files" and "Program Loading".
  */
 import type { GuestMemory } from '../core/memory.ts';
-import { HostError, UsageError } from '../core/errors.ts';
+import { UsageError } from '../core/errors.ts';
 
 export const PT_LOAD = 1;
 export const PT_NOTE = 4;
@@ -94,7 +94,7 @@ export function elfExtent(elf: ElfImage): { start: number; end: number } {
 
 /**
  * Copies the loadable segments to their physical addresses, zeroes after them, straight into guest RAM.
- * @throws HostError when the guest has no RAM there
+ * @throws UsageError when the guest has no RAM there
  */
 export function loadElf(memory: GuestMemory, elf: ElfImage): void {
   for (const segment of elf.segments) {
@@ -102,7 +102,7 @@ export function loadElf(memory: GuestMemory, elf: ElfImage): void {
     const target = memory.slice(segment.paddr, segment.memorySize);
     if (target === undefined) {
       const end = segment.paddr + segment.memorySize;
-      throw new HostError(
+      throw new UsageError(
         `kernel does not fit in the guest's memory: it needs RAM from ${hex(segment.paddr)} to ${hex(end)}; ` +
           'give the guest more with -m',
       );

@@ -6,6 +6,7 @@ import { gunzipSync } from 'fflate';
 import { decompress as unzstd } from 'fzstd';
 import { UsageError } from '../../core/errors.ts';
 import { unbzip2 } from './bzip2.ts';
+import { crc32 } from './crc32.ts';
 import { unlz4 } from './lz4.ts';
 import { unlzma } from './lzma.ts';
 import { unlzo } from './lzo.ts';
@@ -52,7 +53,7 @@ export async function decompress(
       throw new UsageError(`unknown compression (data starts with ${start || 'nothing'})`);
     }
     case 'gzip':
-      return foreign(format, () => (host.gzip ?? gunzipSync)(data));
+      return foreign(format, () => (host.gzip ?? gunzip)(data));
     case 'zstd':
       return foreign(format, () => (host.zstd ?? ((bytes: Uint8Array) => unzstd(bytes)))(data));
     default: {
@@ -64,6 +65,14 @@ export async function decompress(
 }
 
 const UNPACK = { bzip2: unbzip2, lzma: unlzma, xz: unxz, lzo: unlzo, lz4: unlz4 } as const;
+
+/** The library does not check what it has unpacked; the trailer's sum does (RFC 1952 §2.3.1). */
+function gunzip(data: Uint8Array): Uint8Array {
+  const unpacked = gunzipSync(data);
+  const trailer = new DataView(data.buffer, data.byteOffset + data.length - 8, 8);
+  if (trailer.getUint32(0, true) !== crc32(unpacked)) throw new Error('CRC32 differs');
+  return unpacked;
+}
 
 /** Runs a library's decoder, whose errors become ours. */
 async function foreign(format: string, run: () => Uint8Array | Promise<Uint8Array>): Promise<Uint8Array> {
