@@ -5,7 +5,11 @@ export function rip(): u64 {
 export * from './softfloat-sse';
 export * from './system-half';
 export * from './x87-arith';
+export * from './x87-compare';
 export * from './x87-load';
 export * from './x87-control';
 export * from './xsave';
 export * from './x87-math';
+export * from './access';
+export * from './arithmetic';
+export * from './dispatch';

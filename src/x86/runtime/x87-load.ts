@@ -8,7 +8,6 @@ import { operandLinear } from './record';
 import { FLAG_CF, FLAG_PF, FLAG_ZF } from './bits';
 import {
   convert,
-  DE,
   IE,
   pack32,
   pack64,

@@ -23,7 +23,7 @@ import {
   VBASE,
   X87,
 } from './names';
-import { CR0_EM, CR0_MP, CR0_NE, CR0_TS } from './bits';
+import { CR0_EM, CR0_MP, CR0_TS } from './bits';
 import { raise } from './exceptions';
 import { effectiveAddress, failure, insnRip } from './record';
 import {

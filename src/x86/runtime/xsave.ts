@@ -1,5 +1,5 @@
 // FXSAVE, FXRSTOR, XSAVE, XSAVEC, XRSTOR for the x87 and SSE components, LDMXCSR and STMXCSR. The image's first 512
-// bytes are the same for all. Source: SDM volume 1, 10.5 and chapter 13 (figure 10-1... table 10-2, section 13.4).
+// bytes are the same for all. Source: SDM volume 1, 10.5 and chapter 13; the legacy area: table 10-2.
 import {
   CR0,
   CR4,
@@ -182,7 +182,7 @@ function xsaveAllowed(): bool {
 
 /** Components that are enabled and asked for in EDX:EAX. */
 function requested(): u64 {
-  return load<u64>(XCR0) & (load<u32>(RAX) | (<u64>load<u32>(RDX) << 32));
+  return load<u64>(XCR0) & (load<u32>(RAX) | ((<u64>load<u32>(RDX)) << 32));
 }
 
 /** The SSE state counts as being in use when it differs from its initial configuration. */
@@ -206,7 +206,7 @@ function save(rec: i32, compact: bool): i32 {
     store<u64>(IMAGE + HEADER + 8, ((<u64>1) << 63) | mask);
   } else {
     // Bits of components that were not asked for stay as they are.
-    present = (load<u64>(IMAGE + HEADER) & ~mask) | (COMPONENT_X87 | COMPONENT_SSE) & mask;
+    present = (load<u64>(IMAGE + HEADER) & ~mask) | ((COMPONENT_X87 | COMPONENT_SSE) & mask);
   }
   store<u64>(IMAGE + HEADER, present);
   const saved = compact ? present : mask;
@@ -237,7 +237,7 @@ function headerValid(present: u64, compact: u64): bool {
   if (!(compact >> 63)) {
     return !(present & ~enabled) && compact == 0 && load<u64>(IMAGE + HEADER + 16) == 0;
   }
-  if ((compact << 1) >> 1 & ~enabled || present & ~compact) return false;
+  if (((compact << 1) >> 1) & ~enabled || present & ~compact) return false;
   for (let at = 16; at < 64; at += 8) if (load<u64>(IMAGE + HEADER + at)) return false;
   return true;
 }
