@@ -33,4 +33,6 @@ export const CLAUSE = {
   resetWait: `drv:${COMMON}#5`,
   queueSizePowerOfTwo: `drv:${COMMON}#3`,
   queueEnableZero: `drv:${COMMON}#6`,
+  mmioReadOnly: 'drv:Virtio Transport Options / Virtio Over MMIO / MMIO Device Register Layout#1',
+  mmioWidth: 'drv:Virtio Transport Options / Virtio Over MMIO / MMIO Device Register Layout#2',
 } as const;

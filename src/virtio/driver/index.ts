@@ -12,4 +12,5 @@ export {
   type VirtioDriver,
 } from './model.ts';
 export { openVirtioPci, type PciAccess, pciCapabilities, type VirtioPciDriverOptions } from './pci.ts';
+export { type MmioAccess, openVirtioMmio } from './mmio.ts';
 export { type UsedBuffer, Vring, type VringOptions } from './vring.ts';

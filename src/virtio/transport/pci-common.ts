@@ -5,6 +5,7 @@
 import type { AccessSize, IoHandler } from '../../core/bus.ts';
 import { CLAUSE } from '../clauses.ts';
 import * as f from '../features.ts';
+import { high32, low32, withHigh32, withLow32 } from './address.ts';
 import type { PciRegisters, VirtioPci } from './pci.ts';
 import type { VirtioState } from './state.ts';
 
@@ -30,11 +31,6 @@ export const QUEUE_DEVICE_LO = 0x30;
 export const QUEUE_DEVICE_HI = 0x34;
 export const QUEUE_NOTIF_CONFIG_DATA = 0x38;
 export const QUEUE_RESET = 0x3a;
-
-const low = (address: number) => address % 2 ** 32;
-const high = (address: number) => Math.floor(address / 2 ** 32);
-const withLow = (address: number, value: number) => address - low(address) + value;
-const withHigh = (address: number, value: number) => low(address) + value * 2 ** 32;
 
 export class VirtioPciCommon implements IoHandler {
   readonly #pci: VirtioPci;
@@ -81,17 +77,17 @@ export class VirtioPciCommon implements IoHandler {
         // Queues in order. A queue that does not exist has no place in the notification region.
         return config === undefined ? 0 : r.queueSelect;
       case QUEUE_DESC_LO:
-        return low(config?.desc ?? 0);
+        return low32(config?.desc ?? 0);
       case QUEUE_DESC_HI:
-        return high(config?.desc ?? 0);
+        return high32(config?.desc ?? 0);
       case QUEUE_DRIVER_LO:
-        return low(config?.avail ?? 0);
+        return low32(config?.avail ?? 0);
       case QUEUE_DRIVER_HI:
-        return high(config?.avail ?? 0);
+        return high32(config?.avail ?? 0);
       case QUEUE_DEVICE_LO:
-        return low(config?.used ?? 0);
+        return low32(config?.used ?? 0);
       case QUEUE_DEVICE_HI:
-        return high(config?.used ?? 0);
+        return high32(config?.used ?? 0);
       case QUEUE_RESET:
         return config?.resetting === true ? 1 : 0;
       // QUEUE_NOTIF_CONFIG_DATA and the admin queue's fields exist only with features that are not offered.
@@ -135,17 +131,17 @@ export class VirtioPciCommon implements IoHandler {
         else state.guestError(`queue ${queue}: ${value} was written to queue_enable`, CLAUSE.queueEnableZero);
         return;
       case QUEUE_DESC_LO:
-        return state.setQueueAddresses(queue, { desc: withLow(config?.desc ?? 0, value) });
+        return state.setQueueAddresses(queue, { desc: withLow32(config?.desc ?? 0, value) });
       case QUEUE_DESC_HI:
-        return state.setQueueAddresses(queue, { desc: withHigh(config?.desc ?? 0, value) });
+        return state.setQueueAddresses(queue, { desc: withHigh32(config?.desc ?? 0, value) });
       case QUEUE_DRIVER_LO:
-        return state.setQueueAddresses(queue, { avail: withLow(config?.avail ?? 0, value) });
+        return state.setQueueAddresses(queue, { avail: withLow32(config?.avail ?? 0, value) });
       case QUEUE_DRIVER_HI:
-        return state.setQueueAddresses(queue, { avail: withHigh(config?.avail ?? 0, value) });
+        return state.setQueueAddresses(queue, { avail: withHigh32(config?.avail ?? 0, value) });
       case QUEUE_DEVICE_LO:
-        return state.setQueueAddresses(queue, { used: withLow(config?.used ?? 0, value) });
+        return state.setQueueAddresses(queue, { used: withLow32(config?.used ?? 0, value) });
       case QUEUE_DEVICE_HI:
-        return state.setQueueAddresses(queue, { used: withHigh(config?.used ?? 0, value) });
+        return state.setQueueAddresses(queue, { used: withHigh32(config?.used ?? 0, value) });
       case QUEUE_RESET:
         if (value === 1 && f.hasFeature(state.negotiated, f.VIRTIO_F_RING_RESET)) {
           r.queueVectors[queue] = 0xffff;
