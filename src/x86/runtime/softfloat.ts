@@ -138,7 +138,7 @@ export function unpack64(bits: u64): void {
 
 export function unpack32(bits: u32): void {
   const e = <i32>(bits >> 23) & 0xff;
-  const frac = <u64>bits << 41;
+  const frac = (<u64>bits) << 41;
   uSign = <i32>(bits >> 31);
   uSig = TOP | (frac >> 1);
   uExp = e - 127;
@@ -199,11 +199,11 @@ export function swapAU(): void {
 }
 
 export function pack32(): u32 {
-  return (<u32>zSign << 31) | (<u32>zBiased << 23) | <u32>((zSig << 1) >> 41);
+  return ((<u32>zSign) << 31) | ((<u32>zBiased) << 23) | <u32>((zSig << 1) >> 41);
 }
 
 export function pack64(): u64 {
-  return (<u64>zSign << 63) | (<u64>zBiased << 52) | ((zSig << 1) >> 12);
+  return ((<u64>zSign) << 63) | ((<u64>zBiased) << 52) | ((zSig << 1) >> 12);
 }
 
 /** Sign and exponent of the 80-bit form; the significand is zSig. */

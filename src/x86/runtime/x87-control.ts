@@ -22,7 +22,17 @@ import { CR0_EM, CR0_TS } from './bits';
 import { begin, ok, readBytes, writeBytes, writeOk } from './memory';
 import { linearAt, effectiveAddress } from './record';
 import { NORMAL, uClass, unpack80, ZERO } from './softfloat';
-import { enter, enterControl, enterWait, fault, FSW_ES, memoryFault, note, slot, updateSummary } from './x87-state';
+import {
+  enter,
+  enterControl,
+  enterWait,
+  fault,
+  FSW_ES,
+  memoryFault,
+  note,
+  slot,
+  updateSummary,
+} from './x87-state';
 
 const VEC_UD: i32 = 6;
 const VEC_NM: i32 = 7;
