@@ -113,6 +113,10 @@ export class Pic8259 {
       else s.irr &= ~bit;
     } else if (level && !was) {
       s.irr |= bit;
+    } else if (!level && this.#isMaster && line === CASCADE) {
+      // The slave takes its request back when its cause goes away: without this the master would go on asking, and
+      // the guest would see a spurious IRQ 15. The other edge inputs keep their latched request.
+      s.irr &= ~bit;
     }
     this.#update();
   }

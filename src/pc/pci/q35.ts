@@ -208,6 +208,7 @@ export class Ich9Smbus extends PciFunction {
     this.addBar(4, { name: 'pm-smbus', kind: 'io', size: SMBUS_SIZE, handler: this.smbus.handler });
     setMultiFunction(this);
     this.writeMask[HOSTC] = 0x1f;
+    this.reset();
   }
 
   override reset(): void {

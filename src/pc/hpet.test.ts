@@ -1,0 +1,118 @@
+import { describe, expect, it } from 'vitest';
+import { PcRig } from './rig.ts';
+
+const HPET = 0xfed00000;
+
+function rig(machine: 'pc' | 'q35' = 'pc') {
+  const pc = new PcRig(machine);
+  // APIC mode, 8259 pair shut off.
+  pc.setApic(0xf0, 0x1ff);
+  pc.setApic(0x350, 0x10700);
+  const read = (offset: number): number => pc.mmio.read(HPET + offset, 4);
+  const write = (offset: number, value: number): void => pc.mmio.write(HPET + offset, 4, value);
+  /** How often `vector` came in `ns`, looking `steps` times. */
+  const count = (vector: number, ns: number, steps: number): number => {
+    let n = 0;
+    for (let i = 0; i < steps; i++) {
+      pc.clock.advance(ns / steps);
+      while (pc.acknowledge() === vector) {
+        n++;
+        pc.setApic(0xb0, 0);
+      }
+    }
+    return n;
+  };
+  return { pc, read, write, count };
+}
+
+describe('HPET', () => {
+  it('says what it is', () => {
+    const { read } = rig();
+    expect(read(0x000)).toBe(0x8086a201);
+    expect(read(0x004)).toBe(10_000_000);
+    expect(read(0x100)).toBe(0x30);
+    expect(read(0x104)).toBe(0x04);
+    expect(rig('q35').read(0x104)).toBe(0xff0104);
+  });
+
+  it('counts at 100 MHz while enabled, in 64 bits', () => {
+    const { pc, read, write } = rig();
+    pc.clock.advance(1e6);
+    expect(read(0xf0)).toBe(0);
+    write(0xf4, 1);
+    write(0xf0, 0xffffff00);
+    write(0x10, 1);
+    pc.clock.advance(10_000);
+    expect(read(0xf0)).toBe(0xffffff00 + 1000 - 2 ** 32);
+    expect(read(0xf4)).toBe(2);
+    write(0x10, 0);
+    pc.clock.advance(1e6);
+    expect(read(0xf0)).toBe(0xffffff00 + 1000 - 2 ** 32);
+  });
+
+  it('ticks periodically in legacy replacement, where PIT and RTC are silent', () => {
+    const { pc, write, count } = rig();
+    pc.setIoapic(0x10 + 4, 0x30);
+    pc.outb(0x43, 0x34);
+    pc.outb(0x40, 0xa9);
+    pc.outb(0x40, 0x04);
+    // As Linux sets timer 0: enable, periodic, set value, 32-bit; then comparator and period.
+    write(0x100, 0x4 | 0x8 | 0x40 | 0x100);
+    write(0x108, 400_000);
+    write(0x108, 400_000);
+    write(0x10, 3);
+    // The PIT's output went high when it was programmed: that edge is still pending.
+    expect(count(0x30, 0, 1)).toBe(1);
+    expect(count(0x30, 1e9, 1000)).toBe(250);
+    write(0x10, 0);
+    expect(count(0x30, 1e8, 1000)).toBeGreaterThan(90);
+  });
+
+  it('fires a one-shot comparator once', () => {
+    const { pc, read, write, count } = rig('q35');
+    pc.setIoapic(0x10 + 2 * 20, 0x55);
+    write(0x140, 0x4 | (20 << 9));
+    write(0x148, 5000);
+    write(0x14c, 0);
+    write(0x10, 1);
+    expect(count(0x55, 49_900, 1)).toBe(0);
+    expect(count(0x55, 200, 1)).toBe(1);
+    expect(count(0x55, 1e9, 10)).toBe(0);
+    expect(read(0x20)).toBe(0);
+  });
+
+  it('holds a level-triggered line until its status bit is cleared', () => {
+    const { pc, read, write } = rig('q35');
+    pc.setIoapic(0x10 + 2 * 20, 0x8055);
+    write(0x120, 0x4 | 0x2 | (20 << 9));
+    write(0x128, 100);
+    write(0x12c, 0);
+    write(0x10, 1);
+    pc.clock.advance(2000);
+    expect(pc.acknowledge()).toBe(0x55);
+    expect(read(0x20)).toBe(2);
+    pc.setApic(0xb0, 0);
+    expect(pc.acknowledge()).toBe(0x55);
+    write(0x20, 2);
+    pc.setApic(0xb0, 0);
+    expect(pc.interrupt).toBe(false);
+  });
+
+  it('warns of a route that a timer does not have, and bounds its rate', () => {
+    const { pc, write } = rig();
+    write(0x100, 0x4 | 0x8 | 0x40 | 0x100 | (5 << 9));
+    write(0x108, 1);
+    write(0x108, 1);
+    write(0x10, 1);
+    const before = performance.now();
+    pc.clock.advance(1e8);
+    expect(performance.now() - before).toBeLessThan(2000);
+    expect(pc.warnings).toEqual(['hpet: timer 0 is routed to input 5, which it cannot reach']);
+  });
+
+  it('is absent when told', () => {
+    const pc = new PcRig('pc', { hpet: false });
+    expect(pc.mmio.read(HPET, 4)).toBe(0xffffffff);
+    expect(pc.platform.info.hpetAddress).toBeUndefined();
+  });
+});
