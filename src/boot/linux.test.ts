@@ -101,7 +101,7 @@ describe('loadLinux with a bzImage', () => {
       rsdp: 0xf1234,
     });
     expect(state).toMatchObject({ mode: 'long', rip: BigInt(ENTRY + 8), rsi: BigInt(LOW_LAYOUT.zeroPage) });
-    expect([...memory.slice(ENTRY, 100)!]).toEqual([...TEXT]);
+    expect(Array.from(memory.slice(ENTRY, 100)!)).toEqual([...TEXT]);
     // .bss is zeroed, whatever was there.
     expect(memory.slice(ENTRY + 100, 4096)!.every((byte) => byte === 0)).toBe(true);
 
@@ -149,7 +149,7 @@ describe('loadLinux with a bzImage', () => {
     const kernel = makeBzImage({ payload: new Uint8Array(64).fill(0x55) });
     const state = await loadLinux(memory, { kernel, e820 });
     expect(state).toMatchObject({ mode: 'long', rip: BigInt(ENTRY + 0x200) });
-    expect([...memory.slice(ENTRY, 2)!]).toEqual([0xaa, 0xbb]);
+    expect(Array.from(memory.slice(ENTRY, 2)!)).toEqual([0xaa, 0xbb]);
     const old = await loadLinux(memory, {
       kernel: makeBzImage({ payload: new Uint8Array(64), xloadflags: 0 }),
       e820,
@@ -207,7 +207,9 @@ describe('loadLinux with a bzImage', () => {
     await loadLinux(memory, { kernel: makeBzImage(), e820, rngSeed: Uint8Array.of(1, 2, 3, 4) });
     const at = Number(zeroPage(memory).getBigUint64(HDR.setup_data, true));
     // next 0, type 9, length 4
-    expect([...memory.slice(at, 20)!]).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 4, 0, 0, 0, 1, 2, 3, 4]);
+    expect(Array.from(memory.slice(at, 20)!)).toEqual([
+      0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 4, 0, 0, 0, 1, 2, 3, 4,
+    ]);
   });
 
   it('says what is wrong with a file or an option', async () => {
@@ -246,13 +248,13 @@ describe('loadLinux with a bzImage', () => {
 describe('loadLinux with other kernels', () => {
   it('starts a kernel with a PVH note at its 32-bit entry with hvm_start_info', async () => {
     const { memory, e820 } = machine();
-    const note = Uint8Array.of(
-      ...[4, 0, 0, 0], // namesz
-      ...[4, 0, 0, 0], // descsz
-      ...[18, 0, 0, 0], // XEN_ELFNOTE_PHYS32_ENTRY
-      ...[0x58, 0x65, 0x6e, 0], // "Xen"
-      ...[0x40, 0, 0, 1], // 1000040h
-    );
+    const note = new Uint8Array(20);
+    const fields = new DataView(note.buffer);
+    fields.setUint32(0, 4, true); // namesz
+    fields.setUint32(4, 4, true); // descsz
+    fields.setUint32(8, 18, true); // XEN_ELFNOTE_PHYS32_ENTRY
+    note.set([0x58, 0x65, 0x6e], 12); // "Xen"
+    fields.setUint32(16, 0x1000040, true);
     const initrd = Uint8Array.of(1, 2, 3);
     const state = await loadLinux(memory, {
       kernel: makeElf(64, TEXT, ENTRY, note),

@@ -2,8 +2,8 @@
  * The recipe of the full guest: Debian with systemd, compilers and tools, by mmdebstrap, on an ext4 disk image
  * that mke2fs makes straight from the tree; as root, or without root in a user namespace.
  */
-import { chmod, copyFile, mkdir, readdir, readFile } from 'node:fs/promises';
-import { constants, existsSync } from 'node:fs';
+import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { HostError } from '../../core/errors.ts';
 import { type GuestProgress, isRoot, needTools, RECIPE_FOLDER, run } from './guest-tools.ts';
@@ -22,16 +22,32 @@ export async function buildDebian(
   progress: GuestProgress,
   signal?: AbortSignal,
 ): Promise<void> {
-  await needTools({ mmdebstrap: 'mmdebstrap', mke2fs: 'e2fsprogs' }, progress);
+  const unprivileged: Record<string, string> = isRoot() ? {} : { newuidmap: 'uidmap' };
+  await needTools({ mmdebstrap: 'mmdebstrap', mke2fs: 'e2fsprogs', ...unprivileged }, progress);
   if (process.arch !== 'x64')
     throw new HostError('the Debian guest is for x86-64 and can be built on an x86-64 host only');
-  const out = join(folder, '..', 'out');
-  await mkdir(out);
-  if (!isRoot()) {
-    // The root of the user namespace is another user on the host; it must get through to our folder.
-    await chmod(join(folder, '..'), 0o755);
-    await chmod(out, 0o777);
+  // In a user namespace root is another user of the host, who may have no way into our home folder.
+  const work = await mkdtemp(isRoot() ? join(folder, '..', 'mmdebstrap-') : '/var/tmp/paravane-');
+  try {
+    await bootstrap(work, folder, progress, signal);
+  } finally {
+    await rm(work, { recursive: true, force: true });
   }
+}
+
+async function bootstrap(
+  work: string,
+  folder: string,
+  progress: GuestProgress,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const out = join(work, 'out');
+  const hook = join(work, 'customize');
+  await mkdir(out);
+  await copyFile(join(RECIPE_FOLDER, 'debian', 'customize'), hook);
+  await chmod(hook, 0o755);
+  await chmod(work, 0o755);
+  await chmod(out, 0o777);
   const list = await readFile(join(RECIPE_FOLDER, 'debian', 'packages'), 'utf8');
   const packages = list.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
   progress(`Installing Debian (${packages.length} packages and what they need) into a new tree`);
@@ -43,7 +59,7 @@ export async function buildDebian(
     `--include=${packages.join(',')}`,
     // Packages that nobody asked for are most of a default system.
     '--aptopt=Apt::Install-Recommends "false"',
-    `--customize-hook=${join(RECIPE_FOLDER, 'debian', 'customize')}`,
+    `--customize-hook=${hook}`,
     SUITE,
     '/dev/null',
     ...(await debianSources()),
@@ -61,9 +77,7 @@ export async function buildDebian(
     },
   });
   progress('Storing the disk image');
-  // COPYFILE_FICLONE keeps it sparse where the file system can; `cp` does so everywhere.
-  for (const name of ['kernel', 'initrd'])
-    await copyFile(join(out, name), join(folder, name), constants.COPYFILE_FICLONE);
+  for (const name of ['kernel', 'initrd']) await copyFile(join(out, name), join(folder, name));
   await run('cp', ['--sparse=always', join(out, 'disk.raw'), join(folder, 'disk.raw')], { signal });
 }
 

@@ -6,10 +6,12 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HostError } from '../../core/errors.ts';
+import { cacheFolder } from './process.ts';
+
+export { cacheFolder };
 
 /** Receives a short sentence whenever a recipe starts on something. */
 export type GuestProgress = (text: string) => void;
@@ -19,12 +21,6 @@ export const RECIPE_FOLDER = fileURLToPath(new URL('../../../guest/', import.met
 
 export function isRoot(): boolean {
   return process.getuid?.() === 0;
-}
-
-/** `$XDG_CACHE_HOME/paravane`, by default `~/.cache/paravane`. */
-export function cacheFolder(): string {
-  const base = process.env['XDG_CACHE_HOME'];
-  return join(base !== undefined && base !== '' ? base : join(homedir(), '.cache'), 'paravane');
 }
 
 /** Full path of a program, looked for also where root's programs are. */
@@ -160,32 +156,47 @@ export async function recipeKey(version: number, files: readonly string[]): Prom
 
 /**
  * Builds a folder of the cache: `build` fills a temporary one, which takes its name only when it is complete.
- * Two processes may do it at once; the first to finish wins. Nothing stays after a failure.
+ * Two processes may do it at once; the last to finish wins. Nothing stays after a failure; what a killed process
+ * has left is removed by the next.
  */
 export async function buildCached(name: string, build: (folder: string) => Promise<void>): Promise<string> {
   const cache = cacheFolder();
-  await mkdir(cache, { recursive: true });
+  await removeAbandoned(cache);
   const target = join(cache, name);
-  const work = await mkdtemp(join(cache, '.building-'));
+  const work = await mkdtemp(join(cache, `.building-${process.pid}-`));
   try {
     const result = join(work, 'result');
     await mkdir(result);
     await build(result);
-    try {
-      await rename(result, target);
-    } catch (error) {
-      if (!existsSync(target)) throw error;
-      const old = join(work, 'old');
-      await rename(target, old);
-      await rename(result, target);
-    }
+    const old = join(work, 'old');
+    // Renaming onto a folder that is not empty fails; who runs from the old one keeps its open files.
+    await rename(target, old).catch(() => {});
+    await rename(result, target);
     return target;
   } finally {
     await rm(work, { recursive: true, force: true });
   }
 }
 
-/** Complete folders of the cache whose name starts with `prefix`, newest name last. */
+/** Removes the temporary folders of processes that are no more. */
+async function removeAbandoned(cache: string): Promise<void> {
+  for (const name of await readdir(cache)) {
+    const pid = /^\.building-(\d+)-/.exec(name)?.[1];
+    if (pid === undefined || isRunning(Number(pid))) continue;
+    await rm(join(cache, name), { recursive: true, force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as { code?: string }).code === 'EPERM';
+  }
+}
+
+/** The complete folder of the cache whose name starts with `prefix`; of several the one with the newest version. */
 export async function findCached(prefix: string): Promise<string | undefined> {
   const cache = cacheFolder();
   const names = await readdir(cache).catch(() => [] as string[]);

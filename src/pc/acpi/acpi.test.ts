@@ -166,7 +166,7 @@ describe.each(['pc', 'q35'] as const)('firmware tables of %s', (machine) => {
     expect(strings).toContain('9.8.7');
     // Type 1: the UUID eight bytes into the structure.
     const system = start + memory.bytes[start + 1]! + strings.slice(0, 3).join(' ').length + 2;
-    expect([...memory.slice(system + 8, 16)!]).toEqual(uuidBytes(UUID));
+    expect(Array.from(memory.slice(system + 8, 16)!)).toEqual(uuidBytes(UUID));
   });
 
   const hasIasl = spawnSync('iasl', ['-v']).status === 0;
