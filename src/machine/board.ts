@@ -10,6 +10,8 @@ import type { KernelCache } from '../boot/linux.ts';
 import { ramBelow4G as lowRam } from '../pc/info.ts';
 import { Platform } from '../pc/platform.ts';
 import { blame, blamed } from '../qapi/parse-command-line.ts';
+import type { VirtioDevice } from '../virtio/device.ts';
+import { VirtioPci } from '../virtio/transport/pci.ts';
 import type { CpuBus, CpuInterface, EntryState } from '../x86/cpu.ts';
 import type { Backends } from './backends.ts';
 import type { BootFiles } from './boot.ts';
@@ -28,6 +30,8 @@ export interface BoardParts {
   readonly tracer: Tracer;
   readonly backends: Backends;
   readonly files: BootFiles;
+  /** Devices that a program brings: each becomes a PCI function behind the others. */
+  readonly plug: readonly VirtioDevice[];
   readonly control: MachineControl;
   /** The processor's interrupt line, by way of the run loop. */
   setInterrupt(level: boolean): void;
@@ -158,6 +162,10 @@ class MachineBoard implements PcBoard {
         if (request.id !== undefined) ids.add(request.id);
         this.#plug(deviceClass.create(context, request));
       });
+    }
+    for (const device of this.#parts.plug) {
+      const fn = new VirtioPci(device, { memory: this.cpu.guestMemory, tracer: this.tracer });
+      this.platform.pci.add(fn, device.name);
     }
     await this.#addFwCfg();
     for (const netdev of backends.unused()) host.warn(`netdev ${netdev} has no peer`);

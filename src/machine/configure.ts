@@ -12,6 +12,7 @@ import { OBJECT_TYPES } from '../qapi/schema/object.ts';
 import type { ObjectType } from '../qapi/schema/object.ts';
 import { didYouMean } from '../qapi/suggest.ts';
 import { formatSize, parseSize, parseUuid } from '../qapi/values.ts';
+import { buildCpuid } from '../x86/cpuid.ts';
 import type {
   DeviceConfig,
   FileSource,
@@ -122,7 +123,8 @@ function deviceConfig(entries: readonly OptionEntry[], origin: string): DeviceCo
 function configureMachine(given: readonly Given[], note: (message: string) => void) {
   const { values } = mergedProperties(given, 'machine', note);
   const origin = last(given, 'machine')?.origin ?? '-machine';
-  return blame(origin, () => {
+  const accels: { origin: string; name: string }[] = [];
+  const machine = blame(origin, () => {
     const name = (values.type as string | undefined) ?? 'pc';
     // Versioned names freeze what QEMU's devices looked like; ours look like 7.2's whatever the version.
     const type = /^pc-i440fx-\d/.test(name) ? 'pc' : /^pc-q35-\d/.test(name) ? 'q35' : name;
@@ -130,13 +132,12 @@ function configureMachine(given: readonly Given[], note: (message: string) => vo
       throw new UsageError(
         `unsupported machine type '${name}'${didYouMean(name, MACHINES)}\nUse -machine help to list supported machines`,
       );
-    const accels = [
+    accels.push(
       ...(typeof values.accel === 'string' ? [{ origin, name: values.accel }] : []),
       ...given
         .filter((one) => one.name === 'accel')
         .map((one) => ({ origin: one.origin, name: lastValue(one.entries, 'accel') ?? '' })),
-    ];
-    for (const accel of accels.slice(0, 1)) blame(accel.origin, () => checkAccelerator(accel.name));
+    );
     if (values.usb === true)
       throw new UsageError("Property 'usb' can't take value 'on': there is no USB yet");
     return {
@@ -149,6 +150,8 @@ function configureMachine(given: readonly Given[], note: (message: string) => vo
       append: values.append as string | undefined,
     };
   });
+  for (const accel of accels.slice(0, 1)) blame(accel.origin, () => checkAccelerator(accel.name));
+  return machine;
 }
 
 /** `kvm:tcg` takes the first that there is, as QEMU does. */
@@ -204,6 +207,8 @@ function configureCpu(text: string): MachineConfig['cpu'] {
     else if (value === 'on' || value === 'off') (value === 'on' ? add : remove).push(name);
     else throw new UsageError(`-cpu ${text}: Property '${model}-x86_64-cpu.${name}' not found`);
   }
+  // Asked for now, so that a wrong name is told before anything is opened.
+  blame(`-cpu ${text}`, () => buildCpuid({ model, add, remove }));
   return { model, add, remove };
 }
 

@@ -9,6 +9,7 @@ import type { MachineConfig } from './config.ts';
 import type { MachineHost } from './host.ts';
 import { Machine } from './machine.ts';
 import { connectTrace } from './tracing.ts';
+import type { VirtioDevice } from '../virtio/device.ts';
 
 /** A machine and its hardware. */
 export interface CreatedMachine {
@@ -18,9 +19,14 @@ export interface CreatedMachine {
 
 /**
  * Makes the machine; it stands before its first instruction until `machine.cont()`.
+ * @param plug devices of the caller's own, behind those of the configuration
  * @throws UsageError for what the options got wrong, HostError for what the host cannot do
  */
-export async function createMachineFrom(config: MachineConfig, host: MachineHost): Promise<CreatedMachine> {
+export async function createMachineFrom(
+  config: MachineConfig,
+  host: MachineHost,
+  plug: readonly VirtioDevice[] = [],
+): Promise<CreatedMachine> {
   for (const note of config.notes) host.warn(note);
   const files = await readBootFiles(config, host);
   const clock = new MachineClock(host.time);
@@ -39,6 +45,7 @@ export async function createMachineFrom(config: MachineConfig, host: MachineHost
       tracer,
       backends,
       files,
+      plug,
       control: machine.control,
       setInterrupt: (level) => machine.setInterrupt(level),
       nmi: () => machine.nmi(),

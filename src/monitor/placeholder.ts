@@ -13,12 +13,15 @@ const TEXT = [
 /** Attaches the placeholder to a place at a mux; returns the detach. */
 export function attachMonitorPlaceholder(chardev: Chardev): () => void {
   const text = new TextEncoder().encode(TEXT);
+  // It has the keyboard for a moment before the console is there: that is not the user's doing.
+  let first = true;
   return chardev.attach({
     canReceive: () => 4096,
     receive: () => {},
     event: (event: CharEvent) => {
       // A terminal that has no room for the text loses it: it says nothing that the manual does not.
-      if (event === 'mux-in') chardev.write(text);
+      if (event === 'mux-in' && !first) chardev.write(text);
+      if (event === 'mux-out') first = false;
     },
     writable: () => {},
   });
