@@ -37,7 +37,8 @@ import {
 
 const native = openNative();
 const cpu = native as NativeProcessor;
-const runtime = loadRuntime();
+let ferr = 0;
+const runtime = loadRuntime({ host_ferr: () => void ferr++ });
 const { view, exports } = runtime;
 const random = randomSource(0xf00dn);
 const guest = new Uint8Array(view.buffer, RAM_BASE, 4096);
@@ -301,6 +302,23 @@ describe('x87 environments', () => {
     expect(view.getBigUint64(X87 + 16 * 3, true)).toBe(0x8000_0000_0000_0003n);
     expect(view.getUint32(FSW, true)).toBe(0x3800);
     expect(view.getUint32(FTW, true)).toBe(0);
+  });
+
+  it('raises #MF at the next waiting instruction, or FERR# while CR0.NE is clear', () => {
+    view.setUint32(FCW, 0x37e, true);
+    view.setUint32(FSW, 0x8081, true);
+    view.setUint32(FTW, 0xffff, true);
+    for (const helper of ['op_fwait', 'op_fld1', 'op_fldcw', 'op_emms', 'mmx_enter']) {
+      expect(call(helper)).toBe(EXCEPTION);
+      expect(view.getInt32(EXC_VECTOR, true)).toBe(16);
+    }
+    for (const helper of ['op_fnstcw', 'op_fnstsw', 'op_fnop_control', 'op_fxsave'])
+      expect(call(helper)).toBe(0);
+    view.setUint32(CR0, 0x13, true);
+    expect(call('op_fwait')).toBe(0);
+    expect(ferr).toBe(1);
+    expect(call('op_fnclex')).toBe(0);
+    expect(view.getUint32(FSW, true)).toBe(0);
   });
 
   it('keeps the pointers of the last instruction, and the opcode of one that raises an unmasked exception', () => {

@@ -29,8 +29,11 @@ export const SIGBUS = 7;
 export const SIGFPE = 8;
 export const SIGSEGV = 11;
 
-/** Where the mapping lies: below 2 GiB, so that code may use 32-bit addresses; the same every time. */
-export const NATIVE_BASE = 0x2000_0000;
+/**
+ * Where the mapping lies, every time: below 2 GiB, so that code may use 32-bit addresses, and above where the heap of
+ * a program that is not position-independent may start (up to 1 GiB behind it).
+ */
+export const NATIVE_BASE = 0x7000_0000;
 const CODE_OFFSET = 0x1_0000;
 const DATA_OFFSET = 0x2_0000;
 /** Bytes of the areas for code and for data; the data area is followed by an unmapped one. */
@@ -157,7 +160,8 @@ export function openNative(): NativeProcessor | string {
   const sigaltstack = libc.func('int sigaltstack(const uint8_t *, uint8_t *)') as Call;
 
   const at = mmap(NATIVE_BASE, MAP_BYTES, PROT_READ_WRITE_EXEC, MAP_PRIVATE_ANONYMOUS_FIXED_NOREPLACE, -1, 0);
-  if (BigInt(koffi.address(at)) !== BigInt(NATIVE_BASE)) return 'no executable memory at a fixed address';
+  if (BigInt(koffi.address(at)) !== BigInt(NATIVE_BASE))
+    return `no executable memory at ${NATIVE_BASE.toString(16)} (errno ${koffi.errno()})`;
   const map = koffi.view(at, MAP_BYTES);
   new Uint8Array(map).set(stubCode());
   const view = new DataView(map);

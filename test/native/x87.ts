@@ -142,7 +142,7 @@ export function setRecord(
   for (let i = 0; i < 48; i++) view.setUint8(rec + i, 0);
   view.setUint8(rec + REC_LENGTH, code.length);
   view.setUint8(rec + REC_FLAGS, memory ? REC_FLAG_MEM : 0);
-  view.setUint16(rec + REC_R0, X87 + 16 * ((code.at(-1) ?? 0) & 7), true);
+  view.setUint16(rec + REC_R0, (code.at(-1) ?? 0) & 7, true);
   view.setUint8(rec + REC_OPSIZE, opsize);
   view.setUint8(rec + REC_ADDRSIZE, 8);
   view.setUint16(rec + REC_BASE, memory ? RBX : ZERO, true);

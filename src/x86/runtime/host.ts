@@ -21,3 +21,5 @@ export declare function host_cr8Read(): i32;
 export declare function host_cr8Write(value: i32): void;
 /** The guest used something that is not implemented (UNSUPPORTED_*): warn once by name. */
 export declare function host_unsupported(what: i32, detail: i32): void;
+/** An x87 exception with CR0.NE clear: FERR#, which a PC turns into IRQ 13. */
+export declare function host_ferr(): void;

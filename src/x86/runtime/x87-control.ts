@@ -30,13 +30,13 @@ import {
   FSW_ES,
   memoryFault,
   note,
+  pendingFault,
   slot,
   updateSummary,
 } from './x87-state';
 
 const VEC_UD: i32 = 6;
 const VEC_NM: i32 = 7;
-const VEC_MF: i32 = 16;
 const FCW_BITS: u32 = 0x1f3f;
 /** Bit 6 of the control word reads as one. */
 const FCW_FIXED: u32 = 0x40;
@@ -293,7 +293,7 @@ function mmxChecks(): i32 {
   const cr0 = load<u32>(CR0);
   if (cr0 & CR0_EM) return fault(VEC_UD);
   if (cr0 & CR0_TS) return fault(VEC_NM);
-  return load<u32>(FSW) & FSW_ES ? fault(VEC_MF) : NEXT;
+  return load<u32>(FSW) & FSW_ES ? pendingFault() : NEXT;
 }
 
 export function op_emms(_rec: i32): i32 {

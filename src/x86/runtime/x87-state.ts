@@ -23,8 +23,9 @@ import {
   VBASE,
   X87,
 } from './names';
-import { CR0_EM, CR0_MP, CR0_TS } from './bits';
+import { CR0_EM, CR0_MP, CR0_NE, CR0_TS } from './bits';
 import { raise } from './exceptions';
+import { host_ferr } from './host';
 import { effectiveAddress, failure, insnRip } from './record';
 import {
   IE,
@@ -75,9 +76,11 @@ export function enterWait(): i32 {
   return load<u32>(FSW) & FSW_ES ? pendingFault() : NEXT;
 }
 
-/** #MF. With CR0.NE clear a PC routes FERR# to IRQ 13 instead, which nothing since DOS asks for: #MF as well. */
-function pendingFault(): i32 {
-  return fault(VEC_MF);
+/** #MF; with CR0.NE clear FERR# instead, and the instruction goes on as if IGNNE# were asserted (SDM 3A 2.5). */
+export function pendingFault(): i32 {
+  if (load<u32>(CR0) & CR0_NE || load<i32>(IN_REGION)) return fault(VEC_MF);
+  host_ferr();
+  return NEXT;
 }
 
 export function top(): i32 {
@@ -112,8 +115,7 @@ export function pop(): void {
 
 /** The register that ModRM.rm names, 0..7. */
 export function sti(rec: i32): i32 {
-  const r = <i32>load<u16>(rec + REC_R0);
-  return r >= X87 ? (r - X87) >> 4 : r;
+  return load<u16>(rec + REC_R0) & 7;
 }
 
 /** Writes Z to ST(i). */
