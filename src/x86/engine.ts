@@ -27,7 +27,11 @@ export class Engine {
    * @param ramBytes RAM and ROM that follow RAM_BASE
    * @param host functions that the runtime imports, by name
    */
-  constructor(runtimeCode: Uint8Array, ramBytes: number, host: Record<string, (...args: never[]) => unknown>) {
+  constructor(
+    runtimeCode: Uint8Array,
+    ramBytes: number,
+    host: Record<string, (...args: never[]) => unknown>,
+  ) {
     const pages = Math.ceil((L.RAM_BASE + ramBytes) / PAGE);
     if (pages > MEMORY_MAX_PAGES)
       throw new UsageError(

@@ -65,8 +65,7 @@ export class Processor implements CpuInterface {
     for (const { gpa, size } of ram) {
       assert(gpa % PAGE === 0 && size % PAGE === 0, 'RAM that is not made of pages', { gpa, size });
       regions.push({ gpa, size, offset });
-      for (let at = 0; at < size; at += PAGE)
-        this.#pageTable[(gpa + at) / PAGE] = (offset + at) | L.PAGE_RAM;
+      for (let at = 0; at < size; at += PAGE) this.#pageTable[(gpa + at) / PAGE] = (offset + at) | L.PAGE_RAM;
       offset += size;
     }
     this.#romNext = offset;

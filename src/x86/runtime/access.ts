@@ -4,7 +4,7 @@ import { TLB_ADDEND, TLB_BASE, TLB_ENTRIES, TLB_ENTRY_SHIFT, TLB_READ, TLB_WRITE
 import { loadSlow, rmwSlow, storeSlow16, storeSlow32, storeSlow64, storeSlow8 } from './memory';
 
 function entryOf(va: u64): i32 {
-  return load<i32>(TLB_BASE) + (((<i32>(va >> 12)) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
+  return load<i32>(TLB_BASE) + ((<i32>(va >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
 }
 
 /** Address in this memory of `size` readable bytes at linear `va`, or 0 (exception raised). */

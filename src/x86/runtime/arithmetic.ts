@@ -87,7 +87,7 @@ export function rcl(size: i32, value: u64, count: i32, carry: i32): u64 {
     v = (v << 1) | <u64>carryOut;
     carryOut = top;
   }
-  return size == 8 ? v : v & ((<u64>1 << bits) - 1);
+  return size == 8 ? v : v & (((<u64>1) << bits) - 1);
 }
 
 export function rcr(size: i32, value: u64, count: i32, carry: i32): u64 {
@@ -97,7 +97,7 @@ export function rcr(size: i32, value: u64, count: i32, carry: i32): u64 {
   let v = value;
   while (n-- > 0) {
     const low = <i32>(v & 1);
-    v = (v >> 1) | (<u64>carryOut << (bits - 1));
+    v = (v >> 1) | ((<u64>carryOut) << (bits - 1));
     carryOut = low;
   }
   return v;

@@ -116,7 +116,7 @@ export function run(): i32 {
     const tlb = load<i32>(TLB_BASE) + ((<i32>(linear >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
     let physical: i64;
     if (load<u64>(tlb, TLB_EXEC) == (linear & ~0xfff))
-      physical = (<i64>load<u32>(tlb, TLB_PFN) << 12) | (<i64>linear & 0xfff);
+      physical = ((<i64>load<u32>(tlb, TLB_PFN)) << 12) | (<i64>linear & 0xfff);
     else {
       physical = execPhys(linear);
       if (physical < 0) {
@@ -125,7 +125,7 @@ export function run(): i32 {
       }
     }
     const mode = load<i32>(MODE);
-    const key = <u64>physical | (<u64>mode << 48);
+    const key = <u64>physical | ((<u64>mode) << 48);
     const hash = <i32>(physical ^ (physical >> 16)) & (HASH_ENTRIES - 1);
     const entry = HASH + (hash << 4);
     if (load<u64>(entry) != key) {

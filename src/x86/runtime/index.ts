@@ -13,3 +13,5 @@ export * from './x87-math';
 export * from './access';
 export * from './arithmetic';
 export * from './dispatch';
+export * from './vector-strings';
+export * from './crypto';
