@@ -12,7 +12,7 @@ export class EchoDevice implements VirtioDevice {
   features = 0b1011n;
   readonly queues: readonly QueueSpec[];
   readonly config = new Uint8Array(8);
-  readonly configSize = 8;
+  readonly configSize: number = 8;
   host!: DeviceHost;
   /** Calls so far, in order: `start`, `notify 0`, `stop`, `reset 1`. */
   readonly calls: string[] = [];
