@@ -208,7 +208,7 @@ function configureCpu(text: string): MachineConfig['cpu'] {
     else throw new UsageError(`-cpu ${text}: Property '${model}-x86_64-cpu.${name}' not found`);
   }
   // Asked for now, so that a wrong name is told before anything is opened.
-  blame(`-cpu ${text}`, () => buildCpuid({ model, add, remove }));
+  buildCpuid({ model, add, remove });
   return { model, add, remove };
 }
 

@@ -9,8 +9,12 @@ export class Console {
   readonly #chardev: WebStreamChardev;
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   #used = false;
-  #recent: Uint8Array[] = [];
-  #recentSize = 0;
+  /** Read by `waitFor` and not given yet. */
+  #text = '';
+  readonly #decoder = new TextDecoder();
+  /** A ring: byte n of the output is at n modulo its length. */
+  #recent: Uint8Array | undefined;
+  #dropped = 0;
 
   /** @internal */
   constructor(chardev: WebStreamChardev) {
@@ -37,8 +41,11 @@ export class Console {
 
   /** The end of what the guest wrote while nobody read. */
   get recent(): string {
-    const decoder = new TextDecoder();
-    return this.#recent.map((chunk) => decoder.decode(chunk, { stream: true })).join('');
+    const ring = this.#recent;
+    if (ring === undefined) return '';
+    const length = Math.min(this.#dropped, ring.length);
+    const bytes = Uint8Array.from({ length }, (_, i) => ring[(this.#dropped - length + i) % ring.length]!);
+    return new TextDecoder().decode(bytes);
   }
 
   /** Types `text` at the guest. */
@@ -88,9 +95,6 @@ export class Console {
     }
   }
 
-  #text = '';
-  readonly #decoder = new TextDecoder();
-
   /** @internal Reads and drops, so that the guest never waits for a reader that does not exist. */
   drainWhileUnused(): void {
     if (this.#used || this.#reader !== undefined || this.#chardev.readable.locked) return;
@@ -111,9 +115,7 @@ export class Console {
   }
 
   #keep(chunk: Uint8Array): void {
-    this.#recent.push(chunk);
-    this.#recentSize += chunk.length;
-    while (this.#recentSize > SCROLLBACK && this.#recent.length > 1)
-      this.#recentSize -= this.#recent.shift()!.length;
+    const ring = (this.#recent ??= new Uint8Array(SCROLLBACK));
+    for (const byte of chunk) ring[this.#dropped++ % SCROLLBACK] = byte;
   }
 }

@@ -1,5 +1,4 @@
 /** From `-cpu` and the machine's RAM to a processor; hosts call it with the compiled runtime. */
-import { blame } from '../qapi/parse-command-line.ts';
 import { buildCpuid } from '../x86/cpuid.ts';
 import { Processor } from '../x86/processor.ts';
 import type { CpuRequest } from './host.ts';
@@ -8,8 +7,7 @@ import { ramRegions } from './ram.ts';
 /** @param runtimeCode bytes of runtime.wasm */
 export function createProcessor(runtimeCode: Uint8Array, request: CpuRequest): Processor {
   const { model, add, remove } = request.cpu;
-  const words = [model, ...add.map((name) => `+${name}`), ...remove.map((name) => `-${name}`)];
-  const cpuid = blame(`-cpu ${words.join(',')}`, () => buildCpuid({ model, add, remove, apicId: 0 }));
+  const cpuid = buildCpuid({ model, add, remove, apicId: 0 });
   return new Processor({
     runtimeCode,
     ram: ramRegions(request.ramBelow4G, request.ramAbove4G),
