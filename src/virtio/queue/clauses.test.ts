@@ -51,7 +51,10 @@ describe('descriptor table', () => {
 
   it('dev:Basic Facilities of a Virtio Device / Virtqueues / The Virtqueue Descriptor Table#2 no entry of the table is written', () => {
     const ring = new TestRing();
-    ring.desc(0, DATA, 4, NEXT, 3).desc(3, DATA + 64, 4, WRITE).desc(1, TABLE, 16, INDIRECT);
+    ring
+      .desc(0, DATA, 4, NEXT, 3)
+      .desc(3, DATA + 64, 4, WRITE)
+      .desc(1, TABLE, 16, INDIRECT);
     ring.desc(0, DATA, 8, WRITE, 0, TABLE);
     const table = ring.descTable;
     const indirect = ring.memory.slice(TABLE, 16)!.slice();
@@ -65,7 +68,10 @@ describe('descriptor table', () => {
     for (const flags of [INDIRECT, INDIRECT | WRITE]) {
       const ring = new TestRing();
       ring.desc(0, TABLE, 32, flags);
-      ring.desc(0, DATA, 4, NEXT, 1, TABLE).desc(1, DATA + 8, 2, WRITE, 0, TABLE).offer(0);
+      ring
+        .desc(0, DATA, 4, NEXT, 1, TABLE)
+        .desc(1, DATA + 8, 2, WRITE, 0, TABLE)
+        .offer(0);
       const chain = ring.queue.pop()!;
       expect([chain.readableLength, chain.writableLength]).toEqual([4, 2]);
     }
@@ -76,7 +82,10 @@ describe('descriptor table', () => {
       const ring = new TestRing();
       for (let i = 0; i < normal; i++) ring.desc(i, DATA + i, 1, NEXT, i + 1);
       ring.desc(normal, TABLE, 32, INDIRECT);
-      ring.desc(0, DATA + 32, 5, NEXT, 1, TABLE).desc(1, DATA + 64, 6, WRITE, 0, TABLE).offer(0);
+      ring
+        .desc(0, DATA + 32, 5, NEXT, 1, TABLE)
+        .desc(1, DATA + 64, 6, WRITE, 0, TABLE)
+        .offer(0);
       const chain = ring.queue.pop()!;
       expect([chain.readableLength, chain.writableLength]).toEqual([normal + 5, 6]);
       expect(ring.broken).toEqual([]);

@@ -29,7 +29,11 @@ describe('chains', () => {
   it('are views of guest memory, readable before writable', () => {
     const ring = new TestRing();
     ring.memory.write(DATA, Uint8Array.of(1, 2, 3));
-    ring.desc(0, DATA, 3, NEXT, 5).desc(5, DATA + 16, 4, WRITE | NEXT, 2).desc(2, DATA + 32, 8, WRITE).offer(0);
+    ring
+      .desc(0, DATA, 3, NEXT, 5)
+      .desc(5, DATA + 16, 4, WRITE | NEXT, 2)
+      .desc(2, DATA + 32, 8, WRITE)
+      .offer(0);
     const chain = ring.queue.pop()!;
     expect(chain.head).toBe(0);
     expect(chain.readable.map((part) => [...part])).toEqual([[1, 2, 3]]);
@@ -41,7 +45,10 @@ describe('chains', () => {
 
   it('report what was written to the memory, piece by piece, and no more', () => {
     const ring = new TestRing();
-    ring.desc(0, DATA, 4, WRITE | NEXT, 1).desc(1, DATA + 100, 8, WRITE).offer(0);
+    ring
+      .desc(0, DATA, 4, WRITE | NEXT, 1)
+      .desc(1, DATA + 100, 8, WRITE)
+      .offer(0);
     ring.queue.push(ring.queue.pop()!, 6);
     expect(ring.written).toEqual([
       { gpa: DATA, length: 4 },
@@ -99,14 +106,22 @@ describe('chains', () => {
 
 describe('a hostile ring', () => {
   const cases: [string, string, (ring: TestRing) => void][] = [
-    ['a loop', 'The Virtqueue Descriptor Table#1', (r) => r.desc(0, DATA, 1, NEXT, 1).desc(1, DATA, 1, NEXT, 0)],
+    [
+      'a loop',
+      'The Virtqueue Descriptor Table#1',
+      (r) => r.desc(0, DATA, 1, NEXT, 1).desc(1, DATA, 1, NEXT, 0),
+    ],
     ['a descriptor that follows itself', 'Descriptor Table#1', (r) => r.desc(0, DATA, 1, NEXT, 0)],
     ['next out of range', 'Descriptor Table#1', (r) => r.desc(0, DATA, 1, NEXT, 8)],
     ['a buffer of no bytes', 'Descriptor Table#1', (r) => r.desc(0, DATA, 0)],
     ['a buffer past RAM', 'Reserved Feature Bits#4', (r) => r.desc(0, 0x1fff0, 0x11)],
     ['a buffer at the end of the address space', 'Feature Bits#4', (r) => r.desc(0, 2n ** 64n - 1n, 2)],
     ['a buffer of 4 GiB', 'Feature Bits#4', (r) => r.desc(0, DATA, 0xffffffff)],
-    ['writable before readable', 'Message Framing#1', (r) => r.desc(0, DATA, 1, WRITE | NEXT, 1).desc(1, DATA, 1)],
+    [
+      'writable before readable',
+      'Message Framing#1',
+      (r) => r.desc(0, DATA, 1, WRITE | NEXT, 1).desc(1, DATA, 1),
+    ],
     ['INDIRECT with NEXT', 'Indirect Descriptors#4', (r) => r.desc(0, TABLE, 16, INDIRECT | NEXT, 1)],
     [
       'INDIRECT in an indirect table',

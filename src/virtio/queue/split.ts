@@ -49,6 +49,12 @@ export interface QueueState {
  */
 const CHAIN_LIMIT = 1024;
 
+/**
+ * Chains that one loop over the queue serves. A guest can have a device write into the ring that it serves (a disk
+ * read into the available ring, say) and so make it endless; a driver that keeps the rules cannot come this far.
+ */
+const SERVE_LIMIT = 65536;
+
 /** Reused from chain to chain: valid from `pop` until `push` or `unpop`. */
 class SplitChain implements Chain {
   head = 0;
@@ -188,6 +194,8 @@ export class SplitQueue implements Queue {
   }
 
   save(): QueueState {
+    // Chains that were pushed and not published would be lost.
+    this.flush();
     const taken = this.#byHead.filter((chain) => chain !== undefined);
     taken.sort((x, y) => x.order - y.order);
     return {
@@ -337,14 +345,15 @@ export class SplitQueue implements Queue {
       result.value = undefined;
       return result as IteratorResult<Chain>;
     };
+    let left = SERVE_LIMIT;
     this.setNotification(false);
     return {
       next: () => {
-        let chain = this.pop();
+        let chain = left-- > 0 ? this.pop() : undefined;
         if (chain === undefined) {
           this.setNotification(true);
           // The driver may have added one after the last look and before it could see the request.
-          chain = this.pop();
+          chain = left > 0 ? this.pop() : undefined;
           if (chain === undefined) return finish();
           this.setNotification(false);
         }

@@ -57,7 +57,14 @@ export class TestRing {
   }
 
   /** Writes descriptor `index` of the table at `table`. */
-  desc(index: number, address: number | bigint, length: number, flags = 0, next = 0, table: number = RING.desc): this {
+  desc(
+    index: number,
+    address: number | bigint,
+    length: number,
+    flags = 0,
+    next = 0,
+    table: number = RING.desc,
+  ): this {
     const at = table + index * l.DESC_SIZE;
     this.#view.setBigUint64(at, BigInt(address), true);
     this.#view.setUint32(at + l.DESC_LEN, length, true);
