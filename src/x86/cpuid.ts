@@ -35,6 +35,7 @@ const FEATURES: Readonly<Record<string, Place>> = {
   sse: [1, 0, 'edx', 25],
   sse2: [1, 0, 'edx', 26],
   pni: [1, 0, 'ecx', 0],
+  pclmulqdq: [1, 0, 'ecx', 1],
   ssse3: [1, 0, 'ecx', 9],
   cx16: [1, 0, 'ecx', 13],
   pcid: [1, 0, 'ecx', 17],
@@ -44,6 +45,7 @@ const FEATURES: Readonly<Record<string, Place>> = {
   movbe: [1, 0, 'ecx', 22],
   popcnt: [1, 0, 'ecx', 23],
   tsc_deadline_timer: [1, 0, 'ecx', 24],
+  aes: [1, 0, 'ecx', 25],
   xsave: [1, 0, 'ecx', 26],
   rdrand: [1, 0, 'ecx', 30],
   hypervisor: [1, 0, 'ecx', 31],
@@ -60,11 +62,13 @@ const FEATURES: Readonly<Record<string, Place>> = {
   smap: [7, 0, 'ebx', 20],
   clflushopt: [7, 0, 'ebx', 23],
   clwb: [7, 0, 'ebx', 24],
+  sha_ni: [7, 0, 'ebx', 29],
   umip: [7, 0, 'ecx', 2],
   la57: [7, 0, 'ecx', 16],
   rdpid: [7, 0, 'ecx', 22],
   spec_ctrl: [7, 0, 'edx', 26],
   arch_capabilities: [7, 0, 'edx', 29],
+  xsavec: [0xd, 1, 'eax', 1],
   syscall: [EXT, 0, 'edx', 11],
   nx: [EXT, 0, 'edx', 20],
   pdpe1gb: [EXT, 0, 'edx', 26],
@@ -96,19 +100,96 @@ const ALIASES: Readonly<Record<string, string>> = {
 
 /** Known to exist, and not part of this processor: switching one off changes nothing, switching one on is refused. */
 const ABSENT: readonly string[] = [
-  ...['vme', 'ss', 'ht', 'pn', 'ds', 'acpi', 'tm', 'tm2', 'ia64', 'pbe', 'dtes64', 'monitor', 'ds_cpl', 'vmx'],
-  ...['smx', 'est', 'cid', 'fma', 'xtpr', 'pdcm', 'dca', 'aes', 'pclmulqdq', 'sha_ni', 'avx', 'f16c', 'sgx', 'hle'],
-  ...['avx2', 'rtm', 'mpx', 'avx512f', 'avx512dq', 'avx512ifma', 'avx512cd', 'avx512bw', 'avx512vl', 'avx512vbmi'],
-  ...['avx512_vbmi2', 'avx512_vnni', 'avx512_bitalg', 'avx512_vpopcntdq', 'gfni', 'vaes', 'vpclmulqdq', 'pku'],
+  ...[
+    'vme',
+    'ss',
+    'ht',
+    'pn',
+    'ds',
+    'acpi',
+    'tm',
+    'tm2',
+    'ia64',
+    'pbe',
+    'dtes64',
+    'monitor',
+    'ds_cpl',
+    'vmx',
+  ],
+  ...[
+    'smx',
+    'est',
+    'cid',
+    'fma',
+    'xtpr',
+    'pdcm',
+    'dca',
+    'aes',
+    'pclmulqdq',
+    'sha_ni',
+    'avx',
+    'f16c',
+    'sgx',
+    'hle',
+  ],
+  ...[
+    'avx2',
+    'rtm',
+    'mpx',
+    'avx512f',
+    'avx512dq',
+    'avx512ifma',
+    'avx512cd',
+    'avx512bw',
+    'avx512vl',
+    'avx512vbmi',
+  ],
+  ...[
+    'avx512_vbmi2',
+    'avx512_vnni',
+    'avx512_bitalg',
+    'avx512_vpopcntdq',
+    'gfni',
+    'vaes',
+    'vpclmulqdq',
+    'pku',
+  ],
   ...['ospke', 'waitpkg', 'cet_ss', 'cet_ibt', 'movdiri', 'movdir64b', 'serialize', 'fsrm', 'stibp', 'ssbd'],
-  ...['md_clear', 'xsaveopt', 'xsavec', 'xgetbv1', 'xsaves', 'svm', 'extapic', 'cr8legacy', 'cr8_legacy', 'sse4a'],
+  ...[
+    'md_clear',
+    'xsaveopt',
+    'xsavec',
+    'xgetbv1',
+    'xsaves',
+    'svm',
+    'extapic',
+    'cr8legacy',
+    'cr8_legacy',
+    'sse4a',
+  ],
   ...['misalignsse', 'osvw', 'ibs', 'xop', 'skinit', 'wdt', 'lwp', 'fma4', 'tce', 'tbm', 'topoext', 'mmxext'],
   ...['fxsr_opt', '3dnow', '3dnowext', 'wbnoinvd', 'npt', 'perfctr_core', 'cmp_legacy', 'x2apic_id', 'kvm'],
 ];
 
 /** What every 64-bit processor has (the x86-64 psABI's baseline, and what a PC's firmware and kernels expect). */
 const BASELINE: readonly string[] = [
-  ...['fpu', 'de', 'pse', 'tsc', 'msr', 'pae', 'mce', 'cx8', 'apic', 'sep', 'mtrr', 'pge', 'mca', 'cmov', 'pat'],
+  ...[
+    'fpu',
+    'de',
+    'pse',
+    'tsc',
+    'msr',
+    'pae',
+    'mce',
+    'cx8',
+    'apic',
+    'sep',
+    'mtrr',
+    'pge',
+    'mca',
+    'cmov',
+    'pat',
+  ],
   ...['pse36', 'clflush', 'mmx', 'fxsr', 'sse', 'sse2', 'syscall', 'nx', 'lm', 'hypervisor'],
 ];
 
@@ -242,7 +323,7 @@ class LeafTable {
   }
 
   setBit([leaf, subleaf, register, bit]: Place): void {
-    const indexed = leaf === 7;
+    const indexed = leaf === 7 || leaf === 0xd;
     const entry = this.#leaf(leaf, indexed ? subleaf : ANY);
     const at = 2 + ['eax', 'ebx', 'ecx', 'edx'].indexOf(register);
     entry[at] = (entry[at]! | (1 << bit)) >>> 0;
@@ -295,7 +376,11 @@ function describe(table: LeafTable, spec: CpuidSpec, on: ReadonlySet<string>): v
   table.set(0xb, 0, 0, 1, 0x100, apicId);
   table.set(0xb, 1, 0, 1, 0x201, apicId);
   table.set(0xb, ANY, 0, 0, 2, apicId);
-  if (on.has('xsave')) table.set(0xd, 0, 3, 576, 576, 0);
+  if (on.has('xsave')) {
+    // x87 and SSE states: 512 bytes of legacy area, 64 of header.
+    table.set(0xd, 0, 3, 576, 576, 0);
+    table.set(0xd, 1, 0, on.has('xsavec') ? 576 : 0, 0, 0);
+  }
   // TSC = crystal × 1 / 1; base, maximum and bus frequency in MHz.
   table.set(0x15, ANY, 1, 1, TSC_HZ, 0);
   table.set(0x16, ANY, TSC_HZ / 1e6, TSC_HZ / 1e6, 100, 0);

@@ -9,6 +9,7 @@ import {
   framePeek,
   framePointer,
   framePop,
+  frameProbe,
   framePush,
   frameSkip,
   setStackPointer,
@@ -40,8 +41,7 @@ export function op_enter(rec: i32): i32 {
   if (ok == 0) return failure();
   const top = (framePointer() - locals) & mask;
   // The new top must be writable; SDM: "#PF if a write using the final value of the stack pointer would fault".
-  frameAt(top + size);
-  framePush(ok != 0 ? peekAt(top, size) : 0, size);
+  frameProbe(top, size);
   if (ok == 0) return failure();
   // With a 16-bit operand size only BP changes.
   if (size == 2) registerWrite(RBP, 2, frame);
@@ -49,15 +49,6 @@ export function op_enter(rec: i32): i32 {
   else registerWrite(RBP, size, frame);
   setStackPointer(top, mask);
   return NEXT;
-}
-
-/** Reads what is at `sp` of the stack, leaving the frame as it was. */
-function peekAt(sp: u64, size: i32): u64 {
-  const here = framePointer();
-  frameAt(sp);
-  const value = framePeek(0, size);
-  frameAt(here);
-  return value;
 }
 
 export function op_pusha(rec: i32): i32 {

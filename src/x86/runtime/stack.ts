@@ -15,7 +15,7 @@ import {
 import { ATTR_DB, ATTR_P, SEG_SS, VEC_SS } from './bits';
 import { raise } from './exceptions';
 import { canonicalFault, clearCanonicalFault } from './mmu';
-import { failed, ok, readSized, writeSized } from './memory';
+import { failed, ok, readSized, writeOk, writeSized } from './memory';
 import { truncate } from './record';
 import { withinLimit } from './segments';
 
@@ -116,6 +116,15 @@ export function framePeek(distance: i32, size: i32): u64 {
   const value = readSized(linear, size);
   if (ok == 0) stackFault();
   return value;
+}
+
+/** Makes sure that `size` bytes at `sp` of the frame's stack can be written, as a push would. */
+export function frameProbe(sp: u64, size: i32): void {
+  if (ok == 0) return;
+  const linear = place(sp & mask, size);
+  if (ok == 0) return;
+  if (writeOk(linear, size) == 0) failed();
+  stackFault();
 }
 
 /** Drops `bytes` from the top. */
