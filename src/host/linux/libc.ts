@@ -86,6 +86,16 @@ export class Libc {
     });
   }
 
+  /** ioctl(2) with a pointer to `argument`; 0 or the errno. */
+  ioctl(fd: number, request: number, argument: Buffer): number {
+    return this.#ioctl(fd, request, 'void *', argument) >= 0 ? 0 : this.#koffi.errno();
+  }
+
+  /** ioctl(2) with a number; 0 or the errno. */
+  ioctlValue(fd: number, request: number, argument: number): number {
+    return this.#ioctl(fd, request, 'unsigned long', argument) >= 0 ? 0 : this.#koffi.errno();
+  }
+
   /** Unlocks the other end of the pseudo-terminal behind `master` and returns its number under /dev/pts. */
   unlockPty(master: number): number {
     const number = Buffer.alloc(4);

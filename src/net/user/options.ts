@@ -13,6 +13,16 @@ export interface ForwardRule {
   readonly text: string;
 }
 
+/** A rule in force. */
+export interface OpenForward {
+  readonly protocol: 'tcp' | 'udp';
+  readonly hostAddress: string;
+  /** The real one. */
+  readonly hostPort: number;
+  readonly guestAddress: number;
+  readonly guestPort: number;
+}
+
 export interface UserNetOptions {
   /** `ADDR[/MASK]`, mask as a number of bits or as an address. */
   readonly net?: string | undefined;

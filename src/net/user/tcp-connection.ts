@@ -117,6 +117,7 @@ export class TcpConnection implements Waiter {
   #paused = false;
   #deadline = Number.POSITIVE_INFINITY;
   #cancelTimer: (() => void) | undefined;
+  #timerAt = 0;
   #timeout = FIRST_TIMEOUT;
   #retries = 0;
 
@@ -505,10 +506,13 @@ export class TcpConnection implements Waiter {
     this.#arm(TIME_WAIT);
   }
 
-  /** One timer serves all; it is not moved for every segment but looks at the deadline when it fires. */
+  /** One timer serves all; it is not moved back for every segment, but looks at the deadline when it fires. */
   #arm(milliseconds: number): void {
     this.#deadline = this.#env.host.now() + milliseconds;
-    this.#cancelTimer ??= this.#env.host.delay(milliseconds, this.#fired);
+    if (this.#cancelTimer !== undefined && this.#timerAt <= this.#deadline) return;
+    this.#cancelTimer?.();
+    this.#timerAt = this.#deadline;
+    this.#cancelTimer = this.#env.host.delay(milliseconds, this.#fired);
   }
 
   /** Nothing is under way: the next thing to ask is, after a long time, whether the guest is still there. */
@@ -522,10 +526,7 @@ export class TcpConnection implements Waiter {
     this.#cancelTimer = undefined;
     if (this.state === 'closed') return;
     const left = this.#deadline - this.#env.host.now();
-    if (left > 0) {
-      this.#cancelTimer = this.#env.host.delay(left, this.#fired);
-      return;
-    }
+    if (left > 0) return this.#arm(left);
     if (this.state === 'time-wait') return this.#finish(false);
     if (++this.#retries > MAX_RETRIES) return this.abort();
     const idle = this.#sndNxt === this.#sndUna && this.#queue.length === 0;

@@ -10,9 +10,9 @@ import {
   UNREACHABLE_CODE,
 } from '../wire/ipv4.ts';
 import { parseTcp, serializeTcp, TCP_FLAG, type TcpSegment } from '../wire/tcp.ts';
-import { parseIpv4Address } from '../wire/bytes.ts';
+import { formatIpv4Address, parseIpv4Address } from '../wire/bytes.ts';
 import type { HostTcp, NetHost } from './host.ts';
-import type { ForwardRule } from './options.ts';
+import type { ForwardRule, OpenForward } from './options.ts';
 import type { GuestOutput } from './output.ts';
 import { TcpConnection, type TcpTuple } from './tcp-connection.ts';
 
@@ -38,6 +38,7 @@ export class TcpNat {
   readonly #connections = new Map<string, TcpConnection>();
   readonly #listeners: { close(): void }[] = [];
   readonly #hostAddress: number;
+  readonly forwards: OpenForward[] = [];
 
   constructor(host: NetHost, output: GuestOutput, hostAddress: number, translate: Translate) {
     this.#host = host;
@@ -50,6 +51,14 @@ export class TcpNat {
     return this.#connections.size;
   }
 
+  /** One line for each connection: the guest's end, the other end, and the state. */
+  describe(): string[] {
+    return Array.from(this.#connections.values(), ({ tuple, state }) => {
+      const guest = `${formatIpv4Address(tuple.guestAddress)}:${tuple.guestPort}`;
+      return `${guest} ${formatIpv4Address(tuple.address)}:${tuple.port} ${state}`;
+    });
+  }
+
   /** Opens a forwarded port; `guest` is where it leads. Throws a `UsageError` when the host refuses the port. */
   async forward(rule: ForwardRule, guest: number): Promise<void> {
     try {
@@ -57,6 +66,7 @@ export class TcpNat {
         this.#fromHost(socket, guest, rule.guestPort),
       );
       this.#listeners.push(listener);
+      this.forwards.push({ ...rule, hostPort: listener.port, guestAddress: guest });
     } catch (error) {
       throw new UsageError(
         `Could not set up host forwarding rule '${rule.text}': ${(error as Error).message}`,

@@ -6,7 +6,7 @@ import { UsageError } from '../../core/errors.ts';
 import { parseIpv4Address } from '../wire/bytes.ts';
 import { PROTOCOL, serializeUdp, type UdpDatagram } from '../wire/ipv4.ts';
 import type { HostUdp, NetHost } from './host.ts';
-import type { ForwardRule } from './options.ts';
+import type { ForwardRule, OpenForward } from './options.ts';
 import type { GuestOutput } from './output.ts';
 import type { Translate } from './tcp-nat.ts';
 
@@ -40,6 +40,7 @@ export class UdpNat {
   readonly #translate: Translate;
   readonly #flows = new Map<string, Flow>();
   readonly #forwards: Forward[] = [];
+  readonly forwards: OpenForward[] = [];
   #closed = false;
 
   constructor(host: NetHost, output: GuestOutput, hostAddress: number, translate: Translate) {
@@ -66,6 +67,7 @@ export class UdpNat {
       });
       const forward: Forward = { socket, guest, guestPort: rule.guestPort, senders: new Map() };
       this.#forwards.push(forward);
+      this.forwards.push({ ...rule, hostPort: socket.port, guestAddress: guest });
     } catch (error) {
       throw new UsageError(
         `Could not set up host forwarding rule '${rule.text}': ${(error as Error).message}`,

@@ -30,7 +30,7 @@ import {
 import { DhcpServer } from './dhcp-server.ts';
 import { DnsForwarder } from './dns-forwarder.ts';
 import type { NetHost } from './host.ts';
-import { parseUserNetOptions, type UserNetConfig, type UserNetOptions } from './options.ts';
+import { type OpenForward, parseUserNetOptions, type UserNetConfig, type UserNetOptions } from './options.ts';
 import { GuestOutput, gatewayMac } from './output.ts';
 import { Reassembler } from './reassembly.ts';
 import { TcpNat } from './tcp-nat.ts';
@@ -130,6 +130,16 @@ export class UserNet implements Netdev {
   /** Connections and ports in use, for the monitor and for tests. */
   get usage(): { readonly tcp: number; readonly udp: number } {
     return { tcp: this.#tcp.size, udp: this.#udp.size };
+  }
+
+  /** The TCP connections, a line each, for `info usernet`. */
+  connections(): string[] {
+    return this.#tcp.describe();
+  }
+
+  /** The forwarded ports, with the numbers that the host gave where 0 was asked for. */
+  get forwards(): readonly OpenForward[] {
+    return [...this.#tcp.forwards, ...this.#udp.forwards];
   }
 
   send(frame: Uint8Array, offload?: Offload): void {

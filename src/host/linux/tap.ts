@@ -1,0 +1,55 @@
+/**
+ * TAP interfaces (the kernel's Documentation/networking/tuntap.rst): a network card of the host whose wire ends in a
+ * file descriptor. Needs CAP_NET_ADMIN, or an interface that root made for this user.
+ */
+import fs from 'node:fs';
+import { HostError } from '../../core/errors.ts';
+import { hostError } from '../node/errors.ts';
+import { libc } from './libc.ts';
+
+/** linux/if_tun.h */
+const TUNSETIFF = 0x400454ca;
+const TUNSETOFFLOAD = 0x400454d0;
+const TUNSETVNETHDRSZ = 0x400454d8;
+const IFF_TAP = 0x0002;
+const IFF_NO_PI = 0x1000;
+const IFF_VNET_HDR = 0x4000;
+const TUN_F_CSUM = 0x01;
+const TUN_F_TSO4 = 0x02;
+/** struct ifreq: a name of 16 bytes, then a union. */
+const IFREQ_SIZE = 40;
+
+export interface Tap {
+  readonly fd: number;
+  readonly name: string;
+}
+
+/**
+ * Opens an interface, made when it is not there. The descriptor does not block.
+ * @param vnetHeader bytes of struct virtio_net_hdr in front of each frame (10 or 12), 0 for none
+ */
+export function openTap(name: string, vnetHeader: 0 | 10 | 12): Tap {
+  const c = libc();
+  if (c === undefined) throw new HostError('tap: needs Linux and the package koffi');
+  let fd: number;
+  try {
+    fd = fs.openSync('/dev/net/tun', fs.constants.O_RDWR | fs.constants.O_NONBLOCK);
+  } catch (error) {
+    throw hostError('could not open /dev/net/tun', error);
+  }
+  const request = Buffer.alloc(IFREQ_SIZE);
+  request.write(name, 0, 15, 'latin1');
+  request.writeUInt16LE(IFF_TAP | IFF_NO_PI | (vnetHeader > 0 ? IFF_VNET_HDR : 0), 16);
+  const errno = c.ioctl(fd, TUNSETIFF, request);
+  if (errno !== 0) {
+    fs.closeSync(fd);
+    throw hostError(`could not configure /dev/net/tun (${name})`, { code: c.errnoName(errno) });
+  }
+  if (vnetHeader > 0) {
+    const size = Buffer.alloc(4);
+    size.writeInt32LE(vnetHeader);
+    c.ioctl(fd, TUNSETVNETHDRSZ, size);
+    c.ioctlValue(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4);
+  }
+  return { fd, name: request.subarray(0, 16).toString('latin1').replace(/\0.*$/, '') };
+}
