@@ -9,10 +9,14 @@ import { HostError } from '../../core/errors.ts';
 import type { MachineHost } from '../../machine/host.ts';
 import { createProcessor } from '../../machine/processor.ts';
 import type { WakeUp } from '../../machine/run.ts';
+import { createNetdev } from '../../net/create.ts';
 import { nodeCharHost } from './char.ts';
 import { hostError } from './errors.ts';
 import { nodeBlockHost } from './file.ts';
+import { UserNet } from '../../net/user/user-net.ts';
 import { cacheFolder } from './guest-tools.ts';
+import { nodeNetHost } from './net.ts';
+import { nodeNetHost } from './net.ts';
 import { fillRandom, yieldToHost } from './process.ts';
 
 /** Node's timers count in 32 bits of milliseconds; longer sleeps are taken in turns. */
@@ -135,8 +139,8 @@ export function nodeMachineHost(
     },
     kernelCache: kernelCache(),
     createCpu: async (request) => createProcessor(runtimeCode(), request),
-    createNetdev: (config) =>
-      Promise.reject(new HostError(`netdev type '${config.type}' is not available yet`)),
+    createNetdev: ({ id, values, lists }, warn) =>
+      UserNet.create(id, { ...values, ...lists }, nodeNetHost(), warn),
     openLog,
     warn,
   };
