@@ -232,6 +232,7 @@ class MachineBoard implements PcBoard {
       isaIrq: (irq) => this.platform.isaIrq(irq),
       attachSerial: (index, request) => this.#attachSerial(index, request),
       portNames: new Set(),
+      macs: new Set(),
       busName: (type, id) => {
         const count = counts.get(type) ?? 0;
         if (id !== undefined) return `${id}.0`;

@@ -86,6 +86,19 @@ describe('devices on the command line', () => {
     );
   });
 
+  it('cards get addresses as QEMU counts them', async () => {
+    const { given } = parseCommandLine(
+      '-display none -nic user -nic user,mac=52:54:00:12:34:57 -device virtio-net-pci'.split(' '),
+    );
+    const made = await createMachineFrom(configure(given, [], { streams: true }), new FakeHost());
+    expect(made.board.devices.map((device) => device.describe?.())).toEqual([
+      'macaddr=52:54:00:12:34:56',
+      'macaddr=52:54:00:12:34:57',
+      'macaddr=52:54:00:12:34:58',
+    ]);
+    await made.machine.quit();
+  });
+
   it('take a drive and a chardev once', async () => {
     expect(
       await refusal(

@@ -114,8 +114,18 @@ export class FakeHost implements MachineHost {
     this.cpu = new FakeCpu(request, this);
     return Promise.resolve(this.cpu);
   }
-  createNetdev: MachineHost['createNetdev'] = (config) =>
-    Promise.reject(new HostError(`no netdev ${config.type} in tests`));
+  createNetdev: MachineHost['createNetdev'] = ({ id, type }) =>
+    Promise.resolve({
+      id,
+      type,
+      txCaps: { csum: false, tso4: false, tso6: false, ufo: false },
+      linkUp: true,
+      send: () => {},
+      acceptInput: () => {},
+      attach: () => () => {},
+      describe: () => type,
+      close: () => Promise.resolve(),
+    });
   openLog(path: string): ReturnType<MachineHost['openLog']> {
     const lines: string[] = [];
     this.logs.set(path, lines);

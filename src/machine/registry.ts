@@ -64,6 +64,8 @@ export interface DeviceContext {
   attachSerial(index: number, request: DeviceRequest): void;
   /** Names of virtio-serial ports, unique across the machine's controllers. */
   readonly portNames: Set<string>;
+  /** Ethernet addresses in use. */
+  readonly macs: Set<string>;
   /** The name of the bus that a device carries: from its id, or from the type and a number. */
   busName(type: BusType, id: string | undefined): string;
   /** What the bus called `name` carries, or without a name the first of the type that has room. */

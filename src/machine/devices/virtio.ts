@@ -4,9 +4,11 @@ import type { DeviceCategory } from '../../qapi/help.ts';
 import { VirtioBlk } from '../../virtio/device/blk/device.ts';
 import { blkProperties, blkSettings } from '../../virtio/device/blk/properties.ts';
 import { serialProperties } from '../../virtio/device/console/properties.ts';
+import { netProperties } from '../../virtio/device/net/properties.ts';
 import { VirtioRng } from '../../virtio/device/rng/device.ts';
 import { rngLimits, rngProperties } from '../../virtio/device/rng/properties.ts';
 import type { DeviceClass, DeviceContext, DeviceRequest, PluggedDevice } from '../registry.ts';
+import { createNet } from './net.ts';
 import { createController, portClasses } from './serial.ts';
 import { PCI_PROPERTIES, plugVirtio } from './virtio-pci.ts';
 import type { VirtioVariant } from './virtio-pci.ts';
@@ -88,6 +90,7 @@ function createRng(context: DeviceContext, request: DeviceRequest, variant: Virt
 
 export const virtioClasses: readonly DeviceClass[] = [
   ...pciClasses('virtio-blk', 'Storage', blkProperties, createBlk),
+  ...pciClasses('virtio-net', 'Network', netProperties, createNet),
   ...pciClasses('virtio-serial', 'Input', serialProperties, createController),
   ...portClasses,
   ...pciClasses('virtio-rng', 'Misc', rngProperties, createRng),
