@@ -323,7 +323,7 @@ export class Platform {
 
   #makePc(router: PirqRouter): Chipset {
     const { ports, tracer } = this.#options;
-    const host = new I440fx();
+    const host = new I440fx(this.#options.memory.size);
     const isa = new Piix3(router);
     const { power, info } = this;
     const pm = new Piix4Pm(new RangePlacer(ports, tracer), powerBlock(power.pm1));

@@ -23,8 +23,9 @@ export const RTC_REG_A = 10;
 export const RTC_REG_B = 11;
 export const RTC_REG_C = 12;
 export const RTC_REG_D = 13;
-/** Where PCs keep the century; the FADT names it. */
+/** Where PCs keep the century; the FADT names it. PS/2s have it at 37h, which QEMU shows too. */
 export const RTC_CENTURY = 0x32;
+const RTC_PS2_CENTURY = 0x37;
 
 const REG_A_UIP = 0x80;
 const REG_A_RESET_DIVIDER = 0x60;
@@ -143,8 +144,9 @@ export class Rtc {
     this.state.cmos[index] = value;
   }
 
-  read(index: number): number {
+  read(register: number): number {
     const { cmos } = this.state;
+    const index = register === RTC_PS2_CENTURY ? RTC_CENTURY : register;
     if (TIME_REGISTERS.has(index)) return this.#timeRegister(index);
     switch (index) {
       case RTC_REG_A:
@@ -162,8 +164,9 @@ export class Rtc {
     }
   }
 
-  write(index: number, value: number): void {
+  write(register: number, value: number): void {
     const { cmos } = this.state;
+    const index = register === RTC_PS2_CENTURY ? RTC_CENTURY : register;
     if (TIME_REGISTERS.has(index)) {
       this.#setTimeRegister(index, value);
       return;

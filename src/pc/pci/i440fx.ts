@@ -21,9 +21,12 @@ const STATUS_FAST_BACK = 0x0080;
 // i440FX.
 const I440FX_PAM = 0x59;
 const I440FX_SMRAM = 0x72;
+/** DRB7: the end of RAM in units of 8 MiB, as coreboot reads it under QEMU. */
+const I440FX_DRB7 = 0x57;
 
 export class I440fx extends PciFunction {
-  constructor() {
+  /** @param ram bytes of guest RAM */
+  constructor(ram: number) {
     super('i440FX', {
       vendor: INTEL,
       device: 0x1237,
@@ -34,6 +37,7 @@ export class I440fx extends PciFunction {
     });
     for (let i = 0; i < 7; i++) this.writeMask[I440FX_PAM + i] = i === 0 ? 0xf0 : 0xff;
     this.writeMask[I440FX_SMRAM] = 0x7f;
+    this.config[I440FX_DRB7] = Math.min(255, Math.floor(ram / 0x800000));
     this.reset();
   }
 
@@ -113,6 +117,10 @@ const PMBASE = 0x40;
 const PMREGMISC = 0x80;
 const SMBBASE = 0x90;
 const SMBHSTCFG = 0xd2;
+/** Where QEMU has the SMBus registers before firmware moves them. */
+const SMBBASE_RESET = 0xb100;
+/** DEVACTB: bit 25 says to firmware that SMM has been set up. */
+const DEVACTB_SMM = 0x5b;
 const PM_SIZE = 0x40;
 const ENABLE = 0x01;
 
@@ -146,11 +154,11 @@ export class Piix4Pm extends PciFunction {
     super.reset();
     this.setWord(PCI_STATUS, STATUS_DEVSEL_MEDIUM | STATUS_FAST_BACK);
     this.setDword(PMBASE, 1);
-    this.setDword(SMBBASE, 1);
+    this.setDword(SMBBASE, SMBBASE_RESET | 1);
     this.config[PMREGMISC] = 0;
-    this.config[SMBHSTCFG] = 0;
+    this.config[SMBHSTCFG] = 0x09;
     // Which legacy devices are there (DEVRESB, DEVRESC …): parallel none, COM1.
-    this.config[0x5b] = 0x02;
+    this.config[DEVACTB_SMM] = 0;
     this.config[0x5f] = 0x10;
     this.config[0x63] = 0x60;
     this.config[0x67] = 0x08;
@@ -161,6 +169,7 @@ export class Piix4Pm extends PciFunction {
   firmwareInit(pmBase: number, smbusBase: number): void {
     this.setDword(PMBASE, pmBase | 1);
     this.config[PMREGMISC] = ENABLE;
+    this.config[DEVACTB_SMM] = 0x02;
     this.setDword(SMBBASE, smbusBase | 1);
     this.config[SMBHSTCFG] = 0x09;
     this.#place();

@@ -3,7 +3,7 @@
  * the SMBus function, as configuration space shows them under QEMU. Intel 3 Series (G33/Q35) and ICH9 data sheets.
  */
 import type { IoHandler } from '../../core/bus.ts';
-import { PCI_BASE_ADDRESS_0, PCI_STATUS, PciFunction } from '../../core/pci.ts';
+import { PCI_BASE_ADDRESS_0, PciFunction } from '../../core/pci.ts';
 import { setMultiFunction } from './bus.ts';
 import { CHIPSET_SUBSYSTEM } from './i440fx.ts';
 import { PIRQ_WRITABLE, type PirqRouter } from './pirq.ts';
@@ -11,13 +11,14 @@ import type { RangePlacer } from './placer.ts';
 import { SMBUS_SIZE, SmbusHost } from './smbus.ts';
 
 const INTEL = 0x8086;
-const STATUS_DEVSEL_MEDIUM = 0x0200;
 
 // MCH.
 const PCIEXBAR = 0x60;
 const PCIEXBAR_ENABLE = 0x01;
 /** Bits 2-1: 256, 128 or 64 MiB. */
 const PCIEXBAR_SIZES = [0x10000000, 0x8000000, 0x4000000] as const;
+/** QEMU's extended TSEG size, MiB: firmware asks for it by writing FFFFh and reads this. */
+const MCH_EXT_TSEG = 0x50;
 const MCH_PAM = 0x90;
 const MCH_SMRAM = 0x9d;
 const MCH_ESMRAMC = 0x9e;
@@ -52,6 +53,7 @@ export class Mch extends PciFunction {
     this.config.fill(0, MCH_PAM, MCH_PAM + 7);
     this.config[MCH_SMRAM] = 0x02;
     this.config[MCH_ESMRAMC] = 0x38;
+    this.config[MCH_EXT_TSEG] = 16;
     this.#place();
   }
 
@@ -125,7 +127,6 @@ export class Ich9Lpc extends PciFunction {
 
   override reset(): void {
     super.reset();
-    this.setWord(PCI_STATUS, STATUS_DEVSEL_MEDIUM);
     this.setDword(PMBASE, 1);
     this.config[ACPI_CNTL] = 0;
     this.config.fill(0x80, PIRQ_A, PIRQ_A + 4);
@@ -213,7 +214,6 @@ export class Ich9Smbus extends PciFunction {
 
   override reset(): void {
     super.reset();
-    this.setWord(PCI_STATUS, STATUS_DEVSEL_MEDIUM);
     this.config[HOSTC] = 0;
     this.smbus.reset();
   }
