@@ -46,6 +46,7 @@ const PROT_READ_WRITE_EXEC = 7;
 const MAP_PRIVATE_ANONYMOUS_FIXED_NOREPLACE = 0x2 | 0x20 | 0x100000;
 const SA_SIGINFO_ONSTACK_NODEFER = 0x4 | 0x08000000 | 0x40000000;
 const SIGACTION_BYTES = 152;
+const SIG_SETMASK = 2;
 
 /** What stopped the code. signal 0: it reached its end. */
 export interface NativeStop {
@@ -157,6 +158,7 @@ export function openNative(): NativeProcessor | string {
   const mmap = libc.func('void *mmap(uintptr_t, size_t, int, int, int, int64_t)') as Call;
   const munmap = libc.func('int munmap(uintptr_t, size_t)') as Call;
   const sigaction = libc.func('int sigaction(int, const uint8_t *, uint8_t *)') as Call;
+  const pthreadSigmask = libc.func('int pthread_sigmask(int, const uint8_t *, uint8_t *)') as Call;
   const sigaltstack = libc.func('int sigaltstack(const uint8_t *, uint8_t *)') as Call;
 
   const at = mmap(NATIVE_BASE, MAP_BYTES, PROT_READ_WRITE_EXEC, MAP_PRIVATE_ANONYMOUS_FIXED_NOREPLACE, -1, 0);
@@ -185,10 +187,19 @@ export function openNative(): NativeProcessor | string {
     old.set(signal, before);
     view.setBigUint64(OLD_HANDLERS + 8 * signal, new DataView(before.buffer).getBigUint64(0, true), true);
   }
+  // A signal from outside would be handled on whatever stack the code under test has: other threads take those.
+  const mask = (set: Uint8Array | null, before: Uint8Array | null): unknown =>
+    pthreadSigmask(SIG_SETMASK, set, before);
+  const blocked = new Uint8Array(128).fill(0xff);
+  for (const signal of old.keys()) blocked[(signal - 1) >> 3]! &= ~(1 << ((signal - 1) & 7));
+  const maskBefore = new Uint8Array(128);
+  mask(blocked, maskBefore);
+
   const prototype = koffi.proto('int64_t native_entry()');
   const enter = (): unknown => koffi.call(BigInt(NATIVE_BASE + ENTRY), prototype);
   return new NativeProcessor(map, enter, () => {
     for (const [signal, before] of old) sigaction(signal, before, null);
+    mask(maskBefore, null);
     munmap(NATIVE_BASE, MAP_BYTES);
   });
 }

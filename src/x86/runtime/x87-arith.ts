@@ -86,7 +86,10 @@ function withMemory(rec: i32, op: i32, format: i32): i32 {
   return NEXT;
 }
 
-/** ST(0) op ST(i) into ST(0), or (`into` 1) into ST(i), or (2) into ST(i) with a pop. */
+/**
+ * ST(0) op ST(i) into ST(0), or (`into` 1) into ST(i), or (2) into ST(i) with a pop. Where ST(i) is the destination, the
+ * mnemonics call reversed what ModRM.reg does not: FSUB ST(i), ST(0) is operation 5.
+ */
 function withRegister(rec: i32, op: i32, into: i32): i32 {
   const status = enter();
   if (status) return status;
@@ -168,10 +171,10 @@ export function op_fisub_m32(rec: i32): i32 {
 export function op_fsub_st0(rec: i32): i32 {
   return withRegister(rec, 4, 0);
 }
-export function op_fsub_sti(rec: i32): i32 {
+export function op_fsubr_sti(rec: i32): i32 {
   return withRegister(rec, 4, 1);
 }
-export function op_fsubp(rec: i32): i32 {
+export function op_fsubrp(rec: i32): i32 {
   return withRegister(rec, 4, 2);
 }
 
@@ -190,10 +193,10 @@ export function op_fisubr_m32(rec: i32): i32 {
 export function op_fsubr_st0(rec: i32): i32 {
   return withRegister(rec, 5, 0);
 }
-export function op_fsubr_sti(rec: i32): i32 {
+export function op_fsub_sti(rec: i32): i32 {
   return withRegister(rec, 5, 1);
 }
-export function op_fsubrp(rec: i32): i32 {
+export function op_fsubp(rec: i32): i32 {
   return withRegister(rec, 5, 2);
 }
 
@@ -212,10 +215,10 @@ export function op_fidiv_m32(rec: i32): i32 {
 export function op_fdiv_st0(rec: i32): i32 {
   return withRegister(rec, 6, 0);
 }
-export function op_fdiv_sti(rec: i32): i32 {
+export function op_fdivr_sti(rec: i32): i32 {
   return withRegister(rec, 6, 1);
 }
-export function op_fdivp(rec: i32): i32 {
+export function op_fdivrp(rec: i32): i32 {
   return withRegister(rec, 6, 2);
 }
 
@@ -234,10 +237,10 @@ export function op_fidivr_m32(rec: i32): i32 {
 export function op_fdivr_st0(rec: i32): i32 {
   return withRegister(rec, 7, 0);
 }
-export function op_fdivr_sti(rec: i32): i32 {
+export function op_fdiv_sti(rec: i32): i32 {
   return withRegister(rec, 7, 1);
 }
-export function op_fdivrp(rec: i32): i32 {
+export function op_fdivp(rec: i32): i32 {
   return withRegister(rec, 7, 2);
 }
 

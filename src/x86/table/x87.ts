@@ -111,10 +111,10 @@ export const x87: readonly InsnDef[] = [
   { op: 'dc /1 reg', name: 'fmul', operands: 'ST', helper: 'op_fmul_sti' },
   { op: 'dc /2 reg', name: 'fcom2', operands: 'ST', helper: 'op_fcom' },
   { op: 'dc /3 reg', name: 'fcomp3', operands: 'ST', helper: 'op_fcomp' },
-  { op: 'dc /4 reg', name: 'fsub', operands: 'ST', helper: 'op_fsub_sti' },
-  { op: 'dc /5 reg', name: 'fsubr', operands: 'ST', helper: 'op_fsubr_sti' },
-  { op: 'dc /6 reg', name: 'fdiv', operands: 'ST', helper: 'op_fdiv_sti' },
-  { op: 'dc /7 reg', name: 'fdivr', operands: 'ST', helper: 'op_fdivr_sti' },
+  { op: 'dc /4 reg', name: 'fsubr', operands: 'ST', helper: 'op_fsubr_sti' },
+  { op: 'dc /5 reg', name: 'fsub', operands: 'ST', helper: 'op_fsub_sti' },
+  { op: 'dc /6 reg', name: 'fdivr', operands: 'ST', helper: 'op_fdivr_sti' },
+  { op: 'dc /7 reg', name: 'fdiv', operands: 'ST', helper: 'op_fdiv_sti' },
 
   // DD: m64, whole state
   { op: 'dd /0 mem', name: 'fld', operands: 'M', helper: 'op_fld_m64' },
@@ -144,10 +144,10 @@ export const x87: readonly InsnDef[] = [
   { op: 'de /1 reg', name: 'fmulp', operands: 'ST', helper: 'op_fmulp' },
   { op: 'de /2 reg', name: 'fcomp5', operands: 'ST', helper: 'op_fcomp' },
   { op: 'de modrm=d9', name: 'fcompp', operands: '', helper: 'op_fcompp' },
-  { op: 'de /4 reg', name: 'fsubp', operands: 'ST', helper: 'op_fsubp' },
-  { op: 'de /5 reg', name: 'fsubrp', operands: 'ST', helper: 'op_fsubrp' },
-  { op: 'de /6 reg', name: 'fdivp', operands: 'ST', helper: 'op_fdivp' },
-  { op: 'de /7 reg', name: 'fdivrp', operands: 'ST', helper: 'op_fdivrp' },
+  { op: 'de /4 reg', name: 'fsubrp', operands: 'ST', helper: 'op_fsubrp' },
+  { op: 'de /5 reg', name: 'fsubp', operands: 'ST', helper: 'op_fsubp' },
+  { op: 'de /6 reg', name: 'fdivrp', operands: 'ST', helper: 'op_fdivrp' },
+  { op: 'de /7 reg', name: 'fdivp', operands: 'ST', helper: 'op_fdivp' },
 
   // DF: integers of 16 and 64 bits, BCD
   { op: 'df /0 mem', name: 'fild', operands: 'M', helper: 'op_fild_m16' },
