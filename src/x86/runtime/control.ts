@@ -31,7 +31,6 @@ import {
   MXCSR,
   NEXT,
   PAT,
-  RAX,
   RDX,
   RIP,
   SEG_ATTR,
@@ -99,7 +98,7 @@ import {
   registerWrite,
   writeFirst,
 } from './record';
-import { descriptor, setSegment, updateMode } from './segments';
+import { setSegment, updateMode } from './segments';
 import { umipForbids } from './segment-ops';
 import { UNSUPPORTED_BREAKPOINT } from './unsupported';
 

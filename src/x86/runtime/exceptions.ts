@@ -16,8 +16,6 @@ import {
   IDT_BASE,
   IDT_LIMIT,
   IN_REGION,
-  MODE,
-  MODE_CODE,
   REEXECUTE,
   RIP,
   RSP,
@@ -73,8 +71,6 @@ import {
   descriptorBase,
   descriptorLimit,
   fetchDescriptor,
-  installDescriptor,
-  isProtected,
   longActive,
   markAccessed,
   setNull,
@@ -83,7 +79,7 @@ import {
   updateMode,
   withinLimit,
 } from './segments';
-import { frameCommit, frameHere, frameIn, frameLong, framePointer, framePush, stackMask } from './stack';
+import { frameCommit, frameHere, frameIn, frameLong, framePointer, framePush } from './stack';
 import { UNSUPPORTED_TASK_SWITCH } from './unsupported';
 
 /** Where an event comes from: that decides the EXT bit of error codes, DPL checks and the RF flag pushed. */

@@ -1,5 +1,5 @@
 // ENTER, PUSHA and POPA. Source: Intel SDM volume 2.
-import { GPR, NEXT, RBP, RSP, REC_IMM, REC_IMM2 } from './names';
+import { GPR, NEXT, RBP, REC_IMM, REC_IMM2 } from './names';
 import { begin, ok } from './memory';
 import { failure, opSize, registerRead, registerWrite } from './record';
 import {
@@ -11,7 +11,6 @@ import {
   framePop,
   frameProbe,
   framePush,
-  frameSkip,
   setStackPointer,
   stackMask,
 } from './stack';

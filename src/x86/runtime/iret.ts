@@ -1,6 +1,6 @@
 // IRET in every mode, the far return, and what both check of the code and stack segment that they go back to.
 // Source: Intel SDM volume 2, "IRET", "RET"; volume 3, 5.8.6.
-import { CPL, CS_SEL, EFLAGS, END_BLOCK, REC_IMM, RIP, RSP, cpl, in64 } from './names';
+import { CPL, EFLAGS, END_BLOCK, REC_IMM, RIP, RSP, cpl, in64 } from './names';
 import {
   ATTR_CODE,
   ATTR_CONFORMING,
@@ -37,7 +37,7 @@ import { setRflags } from './flags';
 import { host_unsupported } from './host';
 import { begin, ok } from './memory';
 import { isCanonical } from './mmu';
-import { failure, opSize, truncate } from './record';
+import { failure, opSize } from './record';
 import {
   attrDpl,
   descriptor,
@@ -55,15 +55,7 @@ import {
   setVm86Segment,
   updateMode,
 } from './segments';
-import {
-  frameCommit,
-  frameHere,
-  framePointer,
-  framePop,
-  frameSkip,
-  setStackPointer,
-  stackMask,
-} from './stack';
+import { frameCommit, frameHere, framePop, frameSkip, setStackPointer, stackMask } from './stack';
 import { UNSUPPORTED_NESTED_TASK } from './unsupported';
 
 /** The flags that IRET and POPF may change at `cpl`, for an operand of `size` bytes. SDM 2 "POPF", table 4-15. */

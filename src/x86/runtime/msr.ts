@@ -1,7 +1,6 @@
 // Model-specific registers. Those of the local APIC belong to JavaScript; an index that nobody knows raises #GP(0), as
 // on real parts. Source: Intel SDM volume 4; AMD APM volume 2, appendix A.
 import {
-  ATTENTION,
   CR0,
   CSTAR,
   EFER,
@@ -79,7 +78,6 @@ const MSR_AMD_TOP_MEM2: u32 = 0xc001001d;
 const MSR_AMD_INT_PENDING: u32 = 0xc0010055;
 const MSR_AMD_TSEG_ADDR: u32 = 0xc0010112;
 const MSR_AMD_TSEG_MASK: u32 = 0xc0010113;
-const MSR_AMD_PATCH_LEVEL: u32 = 0x8b;
 const MSR_AMD_OSVW_LENGTH: u32 = 0xc0010140;
 const MSR_AMD_OSVW_STATUS: u32 = 0xc0010141;
 const MSR_AMD_LS_CFG: u32 = 0xc0011020;
@@ -281,7 +279,7 @@ function writeMsr(index: u32, value: u64): bool {
   return true;
 }
 
-export function op_rdmsr(rec: i32): i32 {
+export function op_rdmsr(_rec: i32): i32 {
   if (cpl() != 0) return raise(VEC_GP, 0);
   const index = load<u32>(RCX);
   if (!readMsr(index)) {

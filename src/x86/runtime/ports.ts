@@ -70,7 +70,7 @@ export function op_in_al_imm(rec: i32): i32 {
 export function op_in_ax_imm(rec: i32): i32 {
   return input(immediate(rec), width(rec));
 }
-export function op_in_al_dx(rec: i32): i32 {
+export function op_in_al_dx(_rec: i32): i32 {
   return input(load<u16>(RDX), 1);
 }
 export function op_in_ax_dx(rec: i32): i32 {
@@ -82,7 +82,7 @@ export function op_out_al_imm(rec: i32): i32 {
 export function op_out_ax_imm(rec: i32): i32 {
   return output(immediate(rec), width(rec));
 }
-export function op_out_al_dx(rec: i32): i32 {
+export function op_out_al_dx(_rec: i32): i32 {
   return output(load<u16>(RDX), 1);
 }
 export function op_out_ax_dx(rec: i32): i32 {

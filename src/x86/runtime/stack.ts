@@ -1,22 +1,10 @@
 // The stack as instructions of the runtime see it: a frame that is built or read item by item and takes effect only
 // when all of it went well. Source: Intel SDM volume 1, 6.2; volume 3, 5.8.5.
-import {
-  MODE,
-  MODE_CODE,
-  MODE_STACK_SHIFT,
-  RSP,
-  SEG_ATTR,
-  SEG_BASE,
-  SEG_LIMIT,
-  SS_ATTR,
-  SS_BASE,
-  SS_LIMIT,
-} from './names';
-import { ATTR_DB, ATTR_P, SEG_SS, VEC_SS } from './bits';
+import { MODE, MODE_CODE, MODE_STACK_SHIFT, RSP, SS_ATTR, SS_BASE, SS_LIMIT } from './names';
+import { ATTR_DB, VEC_SS } from './bits';
 import { raise } from './exceptions';
 import { canonicalFault, clearCanonicalFault } from './mmu';
 import { failed, ok, readSized, writeOk, writeSized } from './memory';
-import { truncate } from './record';
 import { withinLimit } from './segments';
 
 // The frame under construction. Offsets are cut to `mask`; without `flat` there are a base, a limit and rights.

@@ -28,7 +28,6 @@ import {
   RIP,
   RSI,
   SEG_ATTR,
-  SEG_BASE,
   SEG_LIMIT,
   in64,
 } from './names';

@@ -44,7 +44,7 @@ import { deliver, raise, SOURCE_SOFTWARE } from './exceptions';
 import { computeFlags, getRflags, setRflags } from './flags';
 import { begin, ok, readSized } from './memory';
 import { isCanonical } from './mmu';
-import { effectiveAddress, failure, insnRip, linearAt, nextRip, opSize, r0, registerRead } from './record';
+import { effectiveAddress, failure, linearAt, nextRip, opSize, r0, registerRead } from './record';
 import { isProtected, longActive, setSegment, updateMode } from './segments';
 
 const R11 = GPR + 88;
@@ -105,7 +105,7 @@ export function op_sysret(rec: i32): i32 {
   return END_BLOCK;
 }
 
-export function op_sysenter(rec: i32): i32 {
+export function op_sysenter(_rec: i32): i32 {
   const selector = load<i32>(SYSENTER_CS) & 0xfffc;
   if (!isProtected() || selector == 0) return raise(VEC_GP, 0);
   const long = longActive();
@@ -131,7 +131,7 @@ export function op_sysexit(rec: i32): i32 {
   return END_BLOCK;
 }
 
-export function op_swapgs(rec: i32): i32 {
+export function op_swapgs(_rec: i32): i32 {
   if (!in64()) return raise(VEC_UD, -1);
   if (cpl() != 0) return raise(VEC_GP, 0);
   const base = load<u64>(SEG_BASE + (SEG_GS << 3));
@@ -165,7 +165,7 @@ export function op_int1(rec: i32): i32 {
   return deliver(VEC_DB, -1, 1, nextRip(rec)) ? END_BLOCK : failure();
 }
 
-export function op_ud(rec: i32): i32 {
+export function op_ud(_rec: i32): i32 {
   return raise(VEC_UD, -1);
 }
 

@@ -1,17 +1,14 @@
 // The rest of the system instructions: interrupt flag, halting, identification, time, randomness, cache and TLB
 // management, FS and GS bases, extended control registers. Source: Intel SDM volume 2.
 import {
-  CPL,
   CR4,
   EFLAGS,
-  END_BLOCK,
   HALTED,
   NEXT,
   RAX,
   RBX,
   RCX,
   RDX,
-  RIP,
   SEG_BASE,
   SHADOW,
   TSC_AUX,
@@ -22,7 +19,6 @@ import {
 import {
   CR4_FSGSBASE,
   CR4_OSXSAVE,
-  CR4_PCE,
   CR4_PCIDE,
   CR4_TSD,
   FLAGS_ARITHMETIC,
@@ -54,11 +50,9 @@ import {
   opSize,
   outcome,
   r0,
-  r1,
   registerRead,
   registerWrite,
 } from './record';
-import { isProtected } from './segments';
 import { frameCommit, frameHere, framePop, framePush } from './stack';
 
 /** Does CPL (virtual-8086 mode counts as 3) allow CLI, STI, and POPF to change IF? */
@@ -66,7 +60,7 @@ function ioPrivileged(): bool {
   return cpl() <= ((load<i32>(EFLAGS) >> 12) & 3);
 }
 
-export function op_cli(rec: i32): i32 {
+export function op_cli(_rec: i32): i32 {
   if (!ioPrivileged()) return raise(VEC_GP, 0);
   store<i32>(EFLAGS, load<i32>(EFLAGS) & ~FLAG_IF);
   return NEXT;
@@ -128,10 +122,10 @@ function setAc(on: bool): i32 {
   return NEXT;
 }
 
-export function op_clac(rec: i32): i32 {
+export function op_clac(_rec: i32): i32 {
   return setAc(false);
 }
-export function op_stac(rec: i32): i32 {
+export function op_stac(_rec: i32): i32 {
   return setAc(true);
 }
 
@@ -141,12 +135,12 @@ export function op_hlt(rec: i32): i32 {
   return endBlock(rec);
 }
 
-export function op_nop(rec: i32): i32 {
+export function op_nop(_rec: i32): i32 {
   return NEXT;
 }
 
 /** WBINVD, INVD, WBNOINVD: there is no cache. */
-export function op_wbinvd(rec: i32): i32 {
+export function op_wbinvd(_rec: i32): i32 {
   return cpl() != 0 ? raise(VEC_GP, 0) : NEXT;
 }
 
@@ -189,7 +183,7 @@ export function op_invpcid(rec: i32): i32 {
   return endBlock(rec);
 }
 
-export function op_cpuid(rec: i32): i32 {
+export function op_cpuid(_rec: i32): i32 {
   const leaf = load<u32>(RAX);
   const at = findCpuid(leaf, load<u32>(RCX));
   let eax: u32 = 0;
@@ -225,13 +219,13 @@ function storeTsc(): void {
   store<u64>(RDX, now >> 32);
 }
 
-export function op_rdtsc(rec: i32): i32 {
+export function op_rdtsc(_rec: i32): i32 {
   if (timeForbidden()) return raise(VEC_GP, 0);
   storeTsc();
   return NEXT;
 }
 
-export function op_rdtscp(rec: i32): i32 {
+export function op_rdtscp(_rec: i32): i32 {
   if (timeForbidden()) return raise(VEC_GP, 0);
   storeTsc();
   store<u64>(RCX, load<u32>(TSC_AUX));
@@ -239,7 +233,7 @@ export function op_rdtscp(rec: i32): i32 {
 }
 
 /** RDPMC: CPUID promises no counters, so that every index is out of range. */
-export function op_rdpmc(rec: i32): i32 {
+export function op_rdpmc(_rec: i32): i32 {
   return raise(VEC_GP, 0);
 }
 
@@ -288,7 +282,7 @@ export function op_wrgsbase(rec: i32): i32 {
   return writeBase(rec, SEG_GS);
 }
 
-export function op_xgetbv(rec: i32): i32 {
+export function op_xgetbv(_rec: i32): i32 {
   if ((load<u32>(CR4) & CR4_OSXSAVE) == 0) return raise(VEC_UD, -1);
   if (load<u32>(RCX) != 0) return raise(VEC_GP, 0);
   store<u64>(RAX, load<u32>(XCR0));
