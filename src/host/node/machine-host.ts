@@ -13,9 +13,7 @@ import { createNetdev } from '../../net/create.ts';
 import { nodeCharHost } from './char.ts';
 import { hostError } from './errors.ts';
 import { nodeBlockHost } from './file.ts';
-import { UserNet } from '../../net/user/user-net.ts';
 import { cacheFolder } from './guest-tools.ts';
-import { nodeNetHost } from './net.ts';
 import { nodeNetHost } from './net.ts';
 import { fillRandom, yieldToHost } from './process.ts';
 
@@ -139,8 +137,7 @@ export function nodeMachineHost(
     },
     kernelCache: kernelCache(),
     createCpu: async (request) => createProcessor(runtimeCode(), request),
-    createNetdev: ({ id, values, lists }, warn) =>
-      UserNet.create(id, { ...values, ...lists }, nodeNetHost(), warn),
+    createNetdev: (config, warnOfNet) => createNetdev(config, nodeNetHost(), warnOfNet),
     openLog,
     warn,
   };
