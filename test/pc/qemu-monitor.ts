@@ -17,10 +17,9 @@ export class QemuRegisters {
   readonly #waiting: ((answer: string) => void)[] = [];
 
   constructor(machine: string, extra: readonly string[] = []) {
-    this.#child = spawn('qemu-system-x86_64', [
-      ...['-machine', machine, '-accel', 'tcg', '-m', '32', '-S', '-nodefaults', '-display', 'none'],
-      ...['-serial', 'null', '-qmp', 'stdio', '-rtc', 'base=2024-02-29T23:59:58,clock=vm', ...extra],
-    ]);
+    const options = `-machine ${machine} -accel tcg -m 32 -S -nodefaults -display none -serial null -qmp stdio`;
+    const clock = ['-rtc', 'base=2024-02-29T23:59:58,clock=vm'];
+    this.#child = spawn('qemu-system-x86_64', [...options.split(' '), ...clock, ...extra]);
     createInterface({ input: this.#child.stdout }).on('line', (line) => {
       const message = JSON.parse(line) as { return?: unknown; error?: { desc: string } };
       if (message.error !== undefined) throw new Error(message.error.desc);
@@ -42,6 +41,13 @@ export class QemuRegisters {
   async memory(address: number): Promise<number> {
     const answer = await this.#hmp(`xp /1wx ${address}`);
     return Number.parseInt(/: 0x([0-9a-f]+)/.exec(answer)![1]!, 16);
+  }
+
+  /** Lets the guest (its firmware) run for `ms` milliseconds of our time, then stops it again. */
+  async run(ms: number): Promise<void> {
+    await this.#send({ execute: 'cont' });
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    await this.#send({ execute: 'stop' });
   }
 
   close(): void {

@@ -65,6 +65,25 @@ describe.skipIf(!haveQemu()).each(['pc', 'q35'] as const)('registers of %s besid
     }
   });
 
+  it('PCI configuration headers that a guest has written all over', async () => {
+    for (const [slot, fn] of functions) {
+      const steps: Step[] = [];
+      // Behind the header QEMU lets a guest write every bit of its chipset functions, which no chip does.
+      for (let register = 4; register < 0x40; register += 4) {
+        // Parity errors: our functions have the bit, QEMU's do not.
+        const ignore = register === 4 ? 0x40 : 0;
+        steps.push(['out', 0xcf8, 0x80000000 + (slot << 11) + (fn << 8) + register, 4]);
+        steps.push(
+          ['out', 0xcfc, 0xffffffff, 4],
+          ['in', 0xcfc, 4, ignore],
+          ['out', 0xcfc, 0, 4],
+          ['in', 0xcfc, 4, ignore],
+        );
+      }
+      await compare(steps);
+    }
+  });
+
   it('battery-backed memory', async () => {
     const steps: Step[] = [];
     for (let index = 0; index < 128; index++) {
@@ -273,4 +292,47 @@ describe.skipIf(!haveQemu()).each(['pc', 'q35'] as const)('registers of %s besid
       );
     }
   });
+});
+
+describe.skipIf(!haveQemu()).each(['pc', 'q35'] as const)('what firmware leaves on %s', (machine) => {
+  it('is what SeaBIOS leaves: chipset, interrupt routing, keyboard controller', async () => {
+    const qemu = new QemuRegisters(machine);
+    const ours = new PcRig(machine);
+    ours.platform.reset();
+    ours.platform.attachSerial(0);
+    ours.platform.firmwareInit();
+    try {
+      // It has opened its interrupts in the second 8259A when it is through.
+      for (let tries = 0; tries < 40 && (await qemu.in(0xa1, 1)) !== 0x8e; tries++) await qemu.run(500);
+      await qemu.run(500);
+      const theirs: string[] = [];
+      const mine: string[] = [];
+      for (const [slot, fn] of machine === 'pc'
+        ? [
+            [0, 0],
+            [1, 0],
+            [1, 3],
+          ]
+        : [
+            [0, 0],
+            [31, 0],
+            [31, 3],
+          ]) {
+        for (let register = 0; register < 256; register += 4) {
+          const at = `${slot}.${fn} ${hex(register)} `;
+          await qemu.out(0xcf8, 4, 0x80000000 + (slot! << 11) + (fn! << 8) + register);
+          theirs.push(at + hex(await qemu.in(0xcfc, 4)));
+          mine.push(at + hex(ours.config(slot!, fn!, register)));
+        }
+      }
+      for (const port of [0x4d0, 0x4d1, 0x92, 0x64, 0x602, 0x604]) {
+        const size = port >= 0x600 ? 2 : 1;
+        theirs.push(`port ${hex(port)} ${hex(await qemu.in(port, size))}`);
+        mine.push(`port ${hex(port)} ${hex(ours.ports.read(port, size))}`);
+      }
+      expect(mine).toEqual(theirs);
+    } finally {
+      qemu.close();
+    }
+  }, 30_000);
 });
