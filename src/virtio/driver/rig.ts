@@ -63,6 +63,7 @@ export class TinyPciBus implements PciHost, PciAccess {
       if (bar.kind === 'io') io = base + bar.size;
       else mem = base + bar.size;
       fn.writeConfig(0x10 + index * 4, 4, base);
+      if (bar.kind === 'mem64') fn.writeConfig(0x14 + index * 4, 4, 0);
     });
   }
 
@@ -83,10 +84,13 @@ export class TinyPciBus implements PciHost, PciAccess {
 
   mappingChanged(fn: PciFunction): void {
     for (const unmap of this.#unmap) unmap();
-    this.#unmap = fn.mappings().map(({ bar, space, base }) => {
-      const range = { name: bar.name, base, size: bar.size, handler: bar.handler };
-      return (space === 'io' ? this.io : this.mem).add(range);
-    });
+    this.#unmap = [];
+    for (const { bar, space, base } of fn.mappings()) {
+      const into = space === 'io' ? this.io : this.mem;
+      // A driver may put one BAR over another: the first keeps its place.
+      if (!into.isFree(base, bar.size)) continue;
+      this.#unmap.push(into.add({ name: bar.name, base, size: bar.size, handler: bar.handler }));
+    }
   }
 
   readConfig(offset: number, size: AccessSize): number {
