@@ -191,7 +191,8 @@ export function platformFacts(
     reservedPorts: pc
       ? [
           { base: PC.pmBase, size: 0x40 },
-          { base: PC.smbusBase, size: 0x40 },
+          // Exactly what Linux takes from the function's own register: a larger range would be refused.
+          { base: PC.smbusBase, size: 0x10 },
           { base: 0xafe0, size: 4 },
           { base: 0xae00, size: 0x18 },
         ]

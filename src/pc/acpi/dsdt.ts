@@ -79,8 +79,8 @@ function busCount(info: PlatformInfo): number {
 }
 
 /**
- * _OSC of a PCI Express root (PCI Firmware 3.0 §4.5): the system may control everything but what we do not
- * have: it gets PCIe native hot-plug (bit 0), PME (2), AER (3) and the capability structure (4).
+ * _OSC of a PCI Express root (PCI Firmware 3.0 §4.5): the system gets PME (bit 2), AER (3) and the capability
+ * structure (4); not native hot-plug, as the root bus has no hot-plug ports.
  */
 function operatingSystemCapabilities(): Aml {
   const uuid = [
@@ -94,7 +94,7 @@ function operatingSystemCapabilities(): Aml {
       aml.equal(aml.arg(0), aml.buffer(uuid)),
       aml.dwordField(aml.arg(3), 4, 'CDW2'),
       aml.dwordField(aml.arg(3), 8, 'CDW3'),
-      aml.and('CDW3', 0x1d, aml.local(0)),
+      aml.and('CDW3', 0x1c, aml.local(0)),
       // Unknown revision; capabilities masked.
       aml.when(aml.not(aml.equal(aml.arg(1), 1)), aml.or('CDW1', 0x08, 'CDW1')),
       aml.when(aml.not(aml.equal('CDW3', aml.local(0))), aml.or('CDW1', 0x10, 'CDW1')),
