@@ -79,13 +79,3 @@ export function slice(pieces: Pieces, start: number, end: number): Pieces {
   }
   return whole ? pieces : result;
 }
-
-/** The byte at `offset`, or -1 when the pieces end before it. */
-export function byteAt(pieces: Pieces, offset: number): number {
-  let skip = offset;
-  for (const piece of pieces) {
-    if (skip < piece.length) return piece[skip]!;
-    skip -= piece.length;
-  }
-  return -1;
-}

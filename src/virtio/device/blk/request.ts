@@ -3,7 +3,7 @@
  * VIRTIO 1.4 §5.2.6. Nothing here depends on how the driver cut the request into buffers (§2.7.4).
  */
 import type { Chain } from '../../queue/queue.ts';
-import { byteAt, gather, type Pieces, slice } from '../iov.ts';
+import { gather, type Pieces, slice } from '../iov.ts';
 import {
   HEADER,
   SECTOR_SIZE,
@@ -151,13 +151,5 @@ export class BlkRequest {
         return;
       }
     }
-  }
-
-  /** For messages. */
-  toString(): string {
-    return `type ${this.type}, sector ${this.sector}, ${this.length} bytes, status byte ${byteAt(
-      this.chain.writable,
-      this.room,
-    )}`;
   }
 }
