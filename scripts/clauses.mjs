@@ -17,6 +17,9 @@ const IMPLEMENTED = [
   /^Reserved Feature Bits/,
   /^Virtio Transport Options \/ Virtio Over (PCI Bus|MMIO)/,
   /^Device Types \/ (Entropy|Console|Block) Device/,
+  /^Device Types \/ Network Device \/ Device configuration layout/,
+  /^Device Types \/ Network Device \/ Device Operation \/ (Packet Transmission|Setting Up|Processing of Incoming)/,
+  /^Device Types \/ Network Device \/ .*(Receive Filtering|MAC Address Filtering|VLAN Filtering|Gratuitous|Automatic receive)/,
 ];
 
 function rows(file) {
