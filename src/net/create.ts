@@ -26,7 +26,8 @@ export async function createNetdev(
   for (const name of ['tftp', 'smb', 'smbserver', 'bootfile', 'tftp-server-name']) {
     if (values[name] !== undefined) throw new UsageError(`netdev user: '${name}' is not available yet`);
   }
-  if ((lists['guestfwd']?.length ?? 0) > 0) throw new UsageError("netdev user: 'guestfwd' is not available yet");
+  if ((lists['guestfwd']?.length ?? 0) > 0)
+    throw new UsageError("netdev user: 'guestfwd' is not available yet");
   if (values['ipv6'] === true) warn("netdev user: 'ipv6' is not available yet: the network has IPv4 only");
   return UserNet.create(
     id,

@@ -313,6 +313,8 @@ export class TcpConnection implements Waiter {
     }
     const newer = diff(segment.seq, this.#sndWl1);
     if (newer > 0 || (newer === 0 && diff(ack, this.#sndWl2) >= 0)) {
+      // A shut window opens: what probed it was not taken, and goes again at once.
+      if (this.#sndWnd === 0 && segment.window > 0) this.#sndNxt = this.#sndUna;
       this.#sndWnd = segment.window << this.#sndShift;
       this.#sndWl1 = segment.seq;
       this.#sndWl2 = ack;
