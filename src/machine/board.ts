@@ -57,12 +57,37 @@ export async function buildBoard(parts: BoardParts): Promise<PcBoard> {
   let platform!: Platform;
   const lapic = () => platform.lapics[0]!;
   const word = new Uint8Array(4);
+  const trace = {
+    portRead: tracer.point('cpu.port.read'),
+    portWrite: tracer.point('cpu.port.write'),
+    mmioRead: tracer.point('cpu.mmio.read'),
+    mmioWrite: tracer.point('cpu.mmio.write'),
+    interrupt: tracer.point('cpu.interrupt'),
+  };
   const bus: CpuBus = {
-    readPort: (port, size) => ports.read(port, size),
-    writePort: (port, size, value) => ports.write(port, size, value),
-    readMmio: (address, size) => mmio.read(address, size),
-    writeMmio: (address, size, value) => mmio.write(address, size, value),
-    acknowledgeInterrupt: () => lapic().acknowledgeInterrupt(),
+    readPort: (port, size) => {
+      const value = ports.read(port, size);
+      if (trace.portRead.on) trace.portRead.emit({ port: hex(port), size, value: hex(value) });
+      return value;
+    },
+    writePort: (port, size, value) => {
+      if (trace.portWrite.on) trace.portWrite.emit({ port: hex(port), size, value: hex(value) });
+      ports.write(port, size, value);
+    },
+    readMmio: (address, size) => {
+      const value = mmio.read(address, size);
+      if (trace.mmioRead.on) trace.mmioRead.emit({ address: hex(address), size, value: hex(value) });
+      return value;
+    },
+    writeMmio: (address, size, value) => {
+      if (trace.mmioWrite.on) trace.mmioWrite.emit({ address: hex(address), size, value: hex(value) });
+      mmio.write(address, size, value);
+    },
+    acknowledgeInterrupt: () => {
+      const vector = lapic().acknowledgeInterrupt();
+      if (trace.interrupt.on) trace.interrupt.emit({ vector: hex(vector) });
+      return vector;
+    },
     readMsr: (index) => lapic().readMsr(index),
     writeMsr: (index, low, high) => lapic().writeMsr(index, low, high),
     readCr8: () => lapic().readCr8(),
@@ -100,6 +125,8 @@ export async function buildBoard(parts: BoardParts): Promise<PcBoard> {
   await board.populate();
   return board;
 }
+
+const hex = (value: number): string => `0x${value.toString(16)}`;
 
 /** Memory of the last kernel that was unpacked, so that a reset need not do it again. */
 function rememberLast(cache: KernelCache | undefined): KernelCache {
@@ -173,6 +200,8 @@ class MachineBoard implements PcBoard {
   }
 
   async reset(): Promise<void> {
+    const trace = this.tracer.point('machine.reset');
+    if (trace.on) trace.emit({ instructions: this.cpu.instructionCount });
     this.cpu.reset();
     this.platform.reset();
     for (const device of this.devices) device.reset?.();

@@ -304,12 +304,9 @@ export const LOG_ITEMS: readonly {
   readonly points: readonly string[];
   readonly help: string;
 }[] = [
-  {
-    name: 'int',
-    points: ['cpu.interrupt', 'cpu.exception', 'apic.*', 'pic.*'],
-    help: 'show interrupts and exceptions',
-  },
-  { name: 'cpu_reset', points: ['cpu.reset', 'machine.reset'], help: 'show resets' },
+  { name: 'int', points: ['cpu.interrupt'], help: 'show hardware interrupts as they are taken' },
+  { name: 'in_asm', points: ['cpu.translate'], help: 'show each region that is translated' },
+  { name: 'cpu_reset', points: ['machine.reset'], help: 'show resets' },
   { name: 'unimp', points: [], help: 'log unimplemented functionality' },
   {
     name: 'guest_errors',

@@ -1,2 +1,22 @@
 /** The names of all trace points, for `-trace help` and the reference. A test compares them with the sources. */
-export const TRACE_POINTS: readonly string[] = ['virtio.rng.fill'];
+export const TRACE_POINTS: readonly string[] = [
+  'cpu.interrupt',
+  'cpu.mmio.read',
+  'cpu.mmio.write',
+  'cpu.port.read',
+  'cpu.port.write',
+  'cpu.translate',
+  'machine.reset',
+  'virtio.blk.complete',
+  'virtio.blk.request',
+  'virtio.console.control',
+  'virtio.console.emergency',
+  'virtio.net.rx',
+  'virtio.net.tx',
+  'virtio.notify',
+  'virtio.queue.interrupt',
+  'virtio.queue.pop',
+  'virtio.queue.push',
+  'virtio.rng.fill',
+  'virtio.status',
+];

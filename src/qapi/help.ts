@@ -15,7 +15,8 @@ const SHOWN_TYPES: Partial<Record<PropertyType, string>> = {
 function shownDefault(property: Property): string | undefined {
   const value = property.default;
   if (value === undefined) return undefined;
-  return typeof value === 'string' ? `"${value}"` : String(value);
+  const quoted = typeof value === 'string' && !property.type.startsWith('uint');
+  return quoted ? `"${value}"` : String(value);
 }
 
 /** `  name=<type>           - help (default: x)`: one line of `-device NAME,help`. */
