@@ -37,7 +37,8 @@ describe('models', () => {
   it('show vendor, signature and brand', () => {
     const model = buildCpuid({ model: 'max', apicId: 3 });
     const [, ebx, ecx, edx] = leaf(model, 0);
-    expect(text(ebx!, edx!, ecx!)).toBe('AuthenticAMD');
+    expect(text(ebx!, edx!, ecx!)).toBe('GenuineIntel');
+    expect(leaf(buildCpuid({ model: 'qemu64' }), 0)[1]).toBe(0x68747541); // 'Auth'
     const hypervisor = leaf(model, 0x40000000);
     expect(text(...hypervisor.slice(1))).toBe('ParavaneVMM ');
     expect(leaf(model, 0x40000010).slice(0, 2)).toEqual([1_000_000, 1_000_000]);

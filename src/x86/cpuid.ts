@@ -220,7 +220,7 @@ export interface CpuidSpec {
   readonly remove?: readonly string[];
   /** Initial APIC id, 0..254. */
   readonly apicId?: number;
-  /** 12 characters; AuthenticAMD unless said otherwise. */
+  /** 12 characters; unless said otherwise AuthenticAMD for qemu64 (as QEMU has it), GenuineIntel for the others. */
   readonly vendor?: string;
 }
 
@@ -350,7 +350,9 @@ const MIRRORED = 0x0183f3ff;
 
 /** Vendor, version, caches, topology, sizes: what is not a feature bit. */
 function describe(table: LeafTable, spec: CpuidSpec, on: ReadonlySet<string>): void {
-  const vendor = spec.vendor ?? 'AuthenticAMD';
+  // Linux takes the frequencies of leaves 15h and 16h from Intel's processors only; elsewhere it measures them, badly
+  // and for a tenth of a second, against the PIT or the HPET.
+  const vendor = spec.vendor ?? (spec.model === 'qemu64' ? 'AuthenticAMD' : 'GenuineIntel');
   if (vendor.length !== 12) throw new UsageError(`-cpu vendor=${vendor}: a vendor has 12 characters`);
   const amd = vendor === 'AuthenticAMD';
   const apicId = spec.apicId ?? 0;
@@ -358,10 +360,13 @@ function describe(table: LeafTable, spec: CpuidSpec, on: ReadonlySet<string>): v
     table.set(leaf, ANY, eax, fourChars(text, 0), fourChars(text, 8), fourChars(text, 4));
 
   ascii(0, 0x16, vendor);
-  // AMD: family 15, model 107, stepping 1, as QEMU's translator shows it; others: family 6, model 6, stepping 3.
-  const version = amd ? 0x00060fb1 : 0x00000663;
+  // AMD: family 15, model 107, stepping 1, as QEMU's translator shows it. Others: family 6, model 44, stepping 1
+  // (Westmere), the part whose instructions come nearest: SSE4.2 and AES, no AVX.
+  const version = amd ? 0x00060fb1 : 0x000206c1;
   const clflushLine = on.has('clflush') ? 8 << 8 : 0;
   table.set(1, ANY, version, (apicId << 24) | (1 << 16) | clflushLine, 0, 0);
+  // Descriptor FFh: "see leaf 4".
+  if (!amd) table.set(2, ANY, 0x00feff01, 0xf0, 0, 0);
   // Deterministic cache parameters: 32 KiB 8-way data and code, 1 MiB 16-way, 16 MiB 16-way; lines of 64 bytes.
   const cache = (type: number, level: number, ways: number, sets: number): number[] => [
     type | (level << 5) | (1 << 8),
@@ -404,9 +409,9 @@ function describe(table: LeafTable, spec: CpuidSpec, on: ReadonlySet<string>): v
   }
   // Level 1: KiB, ways, lines per tag, line size; level 2 in KiB and level 3 in 512 KiB, 16 ways (code 8).
   const level1 = (32 << 24) | (8 << 16) | (1 << 8) | 64;
-  table.set(0x80000005, ANY, 0x01ff01ff, 0x01ff01ff, level1, level1);
+  if (amd) table.set(0x80000005, ANY, 0x01ff01ff, 0x01ff01ff, level1, level1);
   table.set(0x80000006, ANY, 0, 0x42004200, (1024 << 16) | (8 << 12) | 0x140, (32 << 18) | (8 << 12) | 0x140);
   table.set(0x80000007, ANY, 0, 0, 0, 0);
-  const ibpb = on.has('spec_ctrl') ? 1 << 12 : 0;
+  const ibpb = amd && on.has('spec_ctrl') ? 1 << 12 : 0;
   table.set(0x80000008, ANY, PHYSICAL_BITS | ((on.has('la57') ? 57 : 48) << 8), ibpb, 0, 0);
 }

@@ -41,7 +41,9 @@ export class Decoder {
     this.#at = at;
     this.#end = Math.min(end, at + MAX_LENGTH);
     const result = this.#decode(at, offset, code);
-    if (this.#at > this.#end) return end - at >= MAX_LENGTH ? 'gp' : 'short';
+    // What looks undefined at the very end may become something with the bytes that follow.
+    const ranOut = this.#at > this.#end || (result === 'ud' && this.#at === this.#end);
+    if (ranOut) return end - at < MAX_LENGTH ? 'short' : this.#at > this.#end ? 'gp' : 'ud';
     return result;
   }
 
@@ -167,6 +169,8 @@ export class Decoder {
     const modrm = this.#at < this.#end ? this.#bytes[this.#at]! : 0;
     const def = this.#choose(map, byte, modrm, prefix, map >= VEX_MAPS ? vexW : (rex >> 3) & 1, rex & 1);
     if (def === undefined) return 'ud';
+    // VEX.vvvv that names no operand must be 1111b (SDM volume 2, 2.3.5.6)
+    if (vvvv !== 0 && !def.operandCodes.includes('By')) return 'ud';
     const flags = def.flagSet;
     if (code === 2 ? flags.has('i64') : flags.has('o64')) return 'ud';
 

@@ -84,8 +84,12 @@ const MSR_AMD_LS_CFG: u32 = 0xc0011020;
 const MSR_AMD_IC_CFG: u32 = 0xc0011021;
 const MSR_AMD_DE_CFG: u32 = 0xc0011029;
 
-/** Not vulnerable to Meltdown (0), enhanced IBRS (1), no L1D flush needed (3), not to SSB (4), MDS (5), TAA (8): no speculation here. */
-const ARCH_CAPABILITIES: u64 = 0x13b;
+/**
+ * Nothing speculates here, so nothing leaks by it: RDCL_NO (0), IBRS_ALL (1), SKIP_L1DFL (3), SSB_NO (4), MDS_NO (5),
+ * PSCHANGE_MC_NO (6), TAA_NO (8), SBDR_SSDP_NO FBSDP_NO PSDP_NO (13..15), BHI_NO (20), PBRSB_NO (24), GDS_NO (26),
+ * RFDS_NO (27), ITS_NO (62). IBRS_ALL spares kernels their retpolines.
+ */
+const ARCH_CAPABILITIES: u64 = 0x4000_0000_0d10_e17b;
 /** 8 variable ranges, fixed ranges, write combining. */
 const MTRR_CAP: u64 = 0x508;
 

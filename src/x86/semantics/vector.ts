@@ -29,8 +29,7 @@ const isMmx = (e: Emitter): boolean => e.insn.operands.some((operand) => operand
 
 /** A vector operand; of MMX registers and their memory operands the low half. */
 export function readVector(e: Emitter, operand: Operand): Expr {
-  if (operand.kind === 'mmx') return lowHalf(e.read(operand));
-  if (operand.kind === 'mem' && isMmx(e)) {
+  if (operand.kind === 'mmx' || (operand.kind === 'mem' && isMmx(e))) {
     const x = e.read(operand);
     return lowHalf(operand.size === 8 ? x : w.zext(x));
   }

@@ -187,7 +187,7 @@ const flagsAndNops: InsnDef[] = [
   { op: '9e', name: 'sahf', operands: '', semantics: t.sahf },
   { op: '9f', name: 'lahf', operands: '', semantics: t.lahf },
   { op: 'd6', name: 'salc', operands: '', semantics: t.salc, flags: ['i64'] },
-  { op: '0f 0d', name: 'prefetch', operands: 'Ev', semantics: t.nop },
+  { op: '0f 0d mem', name: 'prefetch', operands: 'M', semantics: t.nop },
   ...[0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f].map(
     (byte): InsnDef => ({
       op: `0f ${hex(byte)}`,

@@ -77,6 +77,8 @@ const maskedStore: Semantics = (e: Emitter, data, mask) => {
 };
 
 const IMM = ['imm'] as const;
+/** The host that this was compared with (AMD family 1Ah) wants no alignment of the SHA instructions' operands. */
+const UNALIGNED = ['unaligned'] as const;
 const VW = 'Vdq Wdq';
 const VWI = 'Vdq Wdq Ib';
 
@@ -126,13 +128,56 @@ export const sseSpecial: readonly InsnDef[] = [
     operands: VWI,
     semantics: callWithImmediate('sha1rnds4'),
     feature: 'sha_ni',
+    flags: UNALIGNED,
   },
-  { op: 'np 0f38 c8', name: 'sha1nexte', operands: VW, semantics: call('sha1nexte'), feature: 'sha_ni' },
-  { op: 'np 0f38 c9', name: 'sha1msg1', operands: VW, semantics: call('sha1msg1'), feature: 'sha_ni' },
-  { op: 'np 0f38 ca', name: 'sha1msg2', operands: VW, semantics: call('sha1msg2'), feature: 'sha_ni' },
-  { op: 'np 0f38 cb', name: 'sha256rnds2', operands: VW, semantics: sha256rounds, feature: 'sha_ni' },
-  { op: 'np 0f38 cc', name: 'sha256msg1', operands: VW, semantics: call('sha256msg1'), feature: 'sha_ni' },
-  { op: 'np 0f38 cd', name: 'sha256msg2', operands: VW, semantics: call('sha256msg2'), feature: 'sha_ni' },
+  {
+    op: 'np 0f38 c8',
+    name: 'sha1nexte',
+    operands: VW,
+    semantics: call('sha1nexte'),
+    feature: 'sha_ni',
+    flags: UNALIGNED,
+  },
+  {
+    op: 'np 0f38 c9',
+    name: 'sha1msg1',
+    operands: VW,
+    semantics: call('sha1msg1'),
+    feature: 'sha_ni',
+    flags: UNALIGNED,
+  },
+  {
+    op: 'np 0f38 ca',
+    name: 'sha1msg2',
+    operands: VW,
+    semantics: call('sha1msg2'),
+    feature: 'sha_ni',
+    flags: UNALIGNED,
+  },
+  {
+    op: 'np 0f38 cb',
+    name: 'sha256rnds2',
+    operands: VW,
+    semantics: sha256rounds,
+    feature: 'sha_ni',
+    flags: UNALIGNED,
+  },
+  {
+    op: 'np 0f38 cc',
+    name: 'sha256msg1',
+    operands: VW,
+    semantics: call('sha256msg1'),
+    feature: 'sha_ni',
+    flags: UNALIGNED,
+  },
+  {
+    op: 'np 0f38 cd',
+    name: 'sha256msg2',
+    operands: VW,
+    semantics: call('sha256msg2'),
+    feature: 'sha_ni',
+    flags: UNALIGNED,
+  },
   { op: '66 0f f7 reg', name: 'maskmovdqu', operands: 'Vdq Udq', semantics: maskedStore },
   { op: 'np 0f f7 reg', name: 'maskmovq', operands: 'Pq Nq', semantics: maskedStore },
 ];

@@ -19,9 +19,12 @@ function both(opcode: string, name: string, semantics: Semantics, feature?: stri
 }
 
 const integerLanes: InsnDef[] = [
-  ...both('60', 'punpcklbw', s.unpack(1, false)),
-  ...both('61', 'punpcklwd', s.unpack(2, false)),
-  ...both('62', 'punpckldq', s.unpack(4, false)),
+  { op: '66 0f 60', name: 'punpcklbw', operands: 'Vdq Wdq', semantics: s.unpack(1, false) },
+  { op: 'np 0f 60', name: 'punpcklbw', operands: 'Pq Qd', semantics: s.unpack(1, false) },
+  { op: '66 0f 61', name: 'punpcklwd', operands: 'Vdq Wdq', semantics: s.unpack(2, false) },
+  { op: 'np 0f 61', name: 'punpcklwd', operands: 'Pq Qd', semantics: s.unpack(2, false) },
+  { op: '66 0f 62', name: 'punpckldq', operands: 'Vdq Wdq', semantics: s.unpack(4, false) },
+  { op: 'np 0f 62', name: 'punpckldq', operands: 'Pq Qd', semantics: s.unpack(4, false) },
   ...both('63', 'packsswb', s.pack(S.i8x16_narrow_i16x8_s)),
   ...both('64', 'pcmpgtb', s.lanes(S.i8x16_gt_s)),
   ...both('65', 'pcmpgtw', s.lanes(S.i16x8_gt_s)),

@@ -69,7 +69,12 @@ export class Translator {
     this.instructions += insns;
     this.bytes += code.length;
     if (this.#trace.on)
-      this.#trace.emit({ physical: hot.physical, blocks: blocks.length, instructions: insns, bytes: code.length });
+      this.#trace.emit({
+        physical: hot.physical,
+        blocks: blocks.length,
+        instructions: insns,
+        bytes: code.length,
+      });
   }
 }
 

@@ -1,0 +1,162 @@
+/**
+ * Our processor set up like the native runner: 64-bit code at NATIVE_CODE, data at NATIVE_DATA followed by an unmapped
+ * page, and an interrupt table whose handlers halt, so that a fault can be compared too.
+ */
+import { readFileSync } from 'node:fs';
+import { Tracer } from '../../../src/core/trace.ts';
+import { buildCpuid } from '../../../src/x86/cpuid.ts';
+import * as L from '../../../src/x86/layout.ts';
+import { Processor } from '../../../src/x86/processor.ts';
+import { AREA_BYTES, NATIVE_BASE, NATIVE_CODE, NATIVE_DATA } from '../../native/processor.ts';
+
+const RAM = 4 << 20;
+const TABLES = 0x1000;
+const IDT = 0x8000;
+const GDT = 0x9000;
+const TSS = 0xa000;
+const HANDLERS = 0xb000;
+const STACK = 0x10000;
+/** Physical home of the code and data areas. */
+const CODE_AT = 0x10_0000;
+const DATA_AT = CODE_AT + AREA_BYTES;
+
+export interface GuestStop {
+  /** -1: the code reached its end. */
+  readonly vector: number;
+  readonly error: number;
+  readonly address: bigint;
+}
+
+export class Guest {
+  readonly cpu: Processor;
+  readonly view: DataView;
+  readonly data: Uint8Array;
+
+  /** @param hotThreshold 1: everything is translated at once; Infinity: all is interpreted */
+  constructor(hotThreshold: number) {
+    const nothing = (): never => {
+      throw new Error('the code under test reached a device');
+    };
+    this.cpu = new Processor({
+      runtimeCode: readFileSync(new URL('../../../dist/x86/runtime.wasm', import.meta.url)),
+      ram: [{ gpa: 0, size: RAM }],
+      cpuid: buildCpuid({ model: 'max' }),
+      tracer: new Tracer(),
+      hotThreshold,
+      bus: {
+        readPort: nothing,
+        writePort: nothing,
+        readMmio: nothing,
+        writeMmio: nothing,
+        acknowledgeInterrupt: () => -1,
+        readMsr: () => undefined,
+        writeMsr: () => false,
+        readCr8: () => 0,
+        writeCr8: () => {},
+        readTsc: () => 0,
+        random: () => 0,
+      },
+    });
+    this.view = new DataView(this.cpu.engine.memory.buffer);
+    this.data = this.cpu.guestMemory.bytes.subarray(L.RAM_BASE + DATA_AT, L.RAM_BASE + DATA_AT + AREA_BYTES);
+    this.#prepare();
+  }
+
+  #u64(gpa: number, value: bigint): void {
+    this.view.setBigUint64(L.RAM_BASE + gpa, BigInt.asUintN(64, value), true);
+  }
+
+  #prepare(): void {
+    // PML4 -> PDPT -> low 2 MiB identity (large page), and 4 KiB pages for the two areas
+    const entry = (table: number, index: number, value: number): void =>
+      this.#u64(table + 8 * index, BigInt(value));
+    const [pml4, pdpt, low, directory, pages] = [
+      TABLES,
+      TABLES + 0x1000,
+      TABLES + 0x2000,
+      TABLES + 0x3000,
+      TABLES + 0x4000,
+    ];
+    entry(pml4, 0, pdpt | 3);
+    entry(pdpt, 0, low | 3);
+    entry(low, 0, 0x83);
+    entry(pdpt, NATIVE_BASE >>> 30, directory | 3);
+    entry(directory, (NATIVE_BASE >>> 21) & 511, pages | 3);
+    for (let at = 0; at < AREA_BYTES; at += 4096) {
+      entry(pages, ((NATIVE_CODE + at) >>> 12) & 511, (CODE_AT + at) | 3);
+      entry(pages, ((NATIVE_DATA + at) >>> 12) & 511, (DATA_AT + at) | 3);
+    }
+    for (let vector = 0; vector < 32; vector++) {
+      const handler = BigInt(HANDLERS + 16 * vector);
+      // 64-bit interrupt gate, IST 1
+      this.#u64(IDT + 16 * vector, (handler & 0xffffn) | (8n << 16n) | (0x8e01n << 32n));
+      this.#u64(IDT + 16 * vector + 8, 0n);
+      this.cpu.guestMemory.write(HANDLERS + 16 * vector, new Uint8Array([0xf4]));
+    }
+    this.#u64(GDT + 8, 0x00af_9b00_0000_ffffn);
+    this.#u64(GDT + 16, 0x00cf_9300_0000_ffffn);
+    this.#u64(TSS + 36, BigInt(STACK));
+    const { view } = this;
+    this.cpu.enter({
+      mode: 'long',
+      rip: BigInt(NATIVE_CODE),
+      cr3: BigInt(pml4),
+      gdtBase: BigInt(GDT),
+      gdtLimit: 0x17,
+      codeSelector: 8,
+      dataSelector: 16,
+    });
+    view.setBigUint64(L.IDT_BASE, BigInt(IDT), true);
+    view.setUint32(L.IDT_LIMIT, 0xfff, true);
+    view.setBigUint64(L.SEG_BASE + 8 * 7, BigInt(TSS), true);
+    view.setUint32(L.SEG_LIMIT + 4 * 7, 0x67, true);
+    view.setUint32(L.SEG_ATTR + 4 * 7, 0x8b, true);
+    view.setBigUint64(L.CR4, 0x620n, true); // PAE OSFXSR OSXMMEXCPT
+    view.setBigUint64(L.CR0, 0x8000_0033n, true); // PG NE ET MP PE
+    (this.cpu.engine.runtime.updateMode as unknown as () => void)();
+  }
+
+  load(code: readonly number[], offset = 0): void {
+    this.cpu.guestMemory.write(CODE_AT + offset, new Uint8Array([...code, 0xf4]));
+  }
+
+  /** Runs the loaded code from `offset` with these registers (as in NativeRegisters) until it halts. */
+  run(words: BigUint64Array, fx: DataView, offset: number): GuestStop {
+    const { view } = this;
+    for (let i = 0; i < 16; i++) view.setBigUint64(L.GPR + 8 * i, words[i]!, true);
+    view.setInt32(L.CC_OP, L.CC_EFLAGS, true);
+    view.setBigUint64(L.CC_SRC, words[16]! & 0x8d5n, true);
+    view.setUint32(L.EFLAGS, 2 | (Number(words[16]!) & 0x400), true);
+    view.setBigUint64(L.RIP, BigInt(NATIVE_CODE + offset), true);
+    view.setInt32(L.HALTED, 0, true);
+    for (let i = 0; i < 32; i++) view.setBigUint64(L.XMM + 8 * i, fx.getBigUint64(160 + 8 * i, true), true);
+    view.setUint32(L.MXCSR, fx.getUint32(24, true), true);
+    view.setUint32(L.FCW, fx.getUint16(0, true), true);
+    view.setUint32(L.FSW, 0, true);
+    view.setUint32(L.FTW, 0xffff, true);
+    for (let i = 0; i < 8; i++) {
+      view.setBigUint64(L.X87 + 16 * i, fx.getBigUint64(32 + 16 * i, true), true);
+      view.setUint16(L.X87 + 16 * i + 8, fx.getUint16(40 + 16 * i, true), true);
+    }
+    const result = this.cpu.run(10_000);
+    if (result !== 'halted') throw new Error(`the code did not halt: ${result}`);
+    const rip = Number(view.getBigUint64(L.RIP, true));
+    if (rip < HANDLERS || rip >= HANDLERS + 512) return { vector: -1, error: 0, address: 0n };
+    // the frame on the IST stack: [error] RIP CS RFLAGS RSP SS
+    const vector = (rip - 1 - HANDLERS) >> 4;
+    const top = L.RAM_BASE + STACK;
+    const frame = top - 40;
+    const rsp = view.getBigUint64(frame + 24, true);
+    const error = WITH_ERROR.has(vector) ? Number(view.getBigUint64(frame - 8, true)) : 0;
+    view.setBigUint64(L.RIP, view.getBigUint64(frame, true), true);
+    view.setBigUint64(L.RSP, rsp, true);
+    return { vector, error, address: view.getBigUint64(L.CR2, true) };
+  }
+
+  /** RFLAGS as at the end of the code (handlers do not change arithmetic flags). */
+  get rflags(): bigint {
+    return (this.cpu.engine.runtime.getRflags as unknown as () => bigint)();
+  }
+}
+
+const WITH_ERROR = new Set([8, 10, 11, 12, 13, 14, 17]);
