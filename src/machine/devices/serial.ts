@@ -18,6 +18,7 @@ export function createController(
   const settings = serialSettings(request.values);
   const device = new VirtioSerial({
     tracer: context.tracer,
+    clock: context.clock,
     settings,
     portNames: context.portNames,
     ...(request.id === undefined ? {} : { id: request.id }),

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { ManualClock } from '../../../core/clock.ts';
 import { Tracer } from '../../../core/trace.ts';
 import { Rig, type Sent } from '../rig.ts';
 import { parseControl, serializeControl } from './control.ts';
@@ -446,11 +447,51 @@ describe('virtio-serial data', () => {
     expect(chardev.text).toBe('');
     chardev.connect();
     chardev.room = 1;
-    const held = driver.write(0, 'login');
-    expect(held.used).toBe(false);
+    expect(driver.write(0, 'login').used).toBe(true);
     chardev.disconnect();
-    expect(held.used).toBe(true);
-    expect(chardev.text).toBe('l');
+    chardev.room = 10;
+    chardev.connect();
+    driver.write(0, '!');
+    expect(chardev.text).toBe('l!');
+  });
+
+  test('a console whose reader is slow keeps a backlog, then waits, and drops only when nobody reads', () => {
+    const clock = new ManualClock();
+    const warnings: string[] = [];
+    const tracer = new Tracer();
+    tracer.onWarning = (_, message) => warnings.push(message);
+    const rig = controller(4, { clock, tracer });
+    const chardev = new FakeChardev({ room: 0 });
+    rig.device.addPort(virtconsole({ chardev }));
+    const driver = new Driver(rig);
+    driver.poll();
+    const kilobytes = (n: number) => driver.write(0, 'x'.repeat(n * 1024));
+    expect(kilobytes(200).used).toBe(true);
+    const full = kilobytes(100);
+    expect(full.used).toBe(false);
+    // A little taken in each second is enough for the guest to go on waiting.
+    for (let i = 0; i < 5; i++) {
+      clock.advance(0.9e9);
+      chardev.drain(1000);
+    }
+    expect(full.used).toBe(false);
+    chardev.drain(300 * 1024);
+    expect(full.used).toBe(true);
+    expect(chardev.written.length).toBe(300 * 1024);
+    // Nothing taken for a second: the guest goes on without the reader.
+    chardev.room = 0;
+    expect(kilobytes(256).used).toBe(true);
+    const lost = kilobytes(1);
+    expect(lost.used).toBe(false);
+    clock.advance(2.1e9);
+    expect(lost.used).toBe(true);
+    expect(kilobytes(1).used).toBe(true);
+    expect(warnings).toEqual(["fake0: nobody reads the console's output; what does not fit is dropped"]);
+    // And is back when it reads.
+    chardev.drain(1e9);
+    driver.write(0, 'again');
+    expect(chardev.text.endsWith('xagain')).toBe(true);
+    expect(chardev.written.length).toBe((300 + 256) * 1024 + 5);
   });
 
   test('a driver without MULTIPORT has port 0, open from the start', () => {

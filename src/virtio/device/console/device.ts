@@ -3,6 +3,7 @@
  * and go while the guest runs. It owns numbers and names of ports and the control queues; a port's data is the
  * port's own business (port.ts).
  */
+import type { Clock } from '../../../core/clock.ts';
 import { assert, UsageError } from '../../../core/errors.ts';
 import type { TracePoint, Tracer } from '../../../core/trace.ts';
 import type { DeviceHost, QueueSpec, VirtioDevice } from '../../device.ts';
@@ -20,6 +21,8 @@ export interface ConsoleSize {
 export interface VirtioSerialOptions {
   readonly tracer: Tracer;
   readonly settings: SerialSettings;
+  /** Gives slow readers of consoles their time (output.ts). */
+  readonly clock?: Clock;
   /** For messages; the id on the command line. */
   readonly id?: string;
   /** With a size VIRTIO_CONSOLE_F_SIZE is offered (QEMU 7.2 does not), and `resize` tells the guest. */
@@ -39,6 +42,7 @@ export class VirtioSerial implements VirtioDevice {
   readonly maxPorts: number;
 
   readonly #tracer: Tracer;
+  readonly #clock: Clock | undefined;
   readonly #id: string;
   readonly #names: Set<string>;
   readonly #config = new ConfigSpace(d.CONFIG.END);
@@ -57,6 +61,7 @@ export class VirtioSerial implements VirtioDevice {
   constructor(options: VirtioSerialOptions) {
     const { maxPorts, emergencyWrite } = options.settings;
     this.#tracer = options.tracer;
+    this.#clock = options.clock;
     this.#id = options.id ?? this.name;
     this.#names = options.portNames ?? new Set();
     this.#size = options.size;
@@ -316,6 +321,8 @@ export class VirtioSerial implements VirtioDevice {
         // "This size applies to port 0 only" (§5.3.6).
         if (nr === 0) this.resize({ cols, rows });
       },
+      warn: (message) => this.#tracer.warn(this.#id, message),
+      clock: this.#clock,
       guestError: (message, clause) => this.#host.guestError(message, clause),
     };
   }

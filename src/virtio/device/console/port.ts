@@ -1,12 +1,15 @@
 /**
  * One port of a virtio-serial controller: `virtconsole` or `virtserialport`. It joins a pair of virtqueues to a
  * chardev and loses nothing on the way: a chardev that takes less keeps the guest's buffer waiting, a guest without
- * buffers keeps the chardev waiting. What is dropped is what QEMU drops: output while nobody is there to get it.
+ * buffers keeps the chardev waiting. What is dropped is what QEMU drops: output while nobody is there to get it (for
+ * consoles see output.ts).
  */
 import type { CharEvent, Chardev, CharFrontend } from '../../../chardev/chardev.ts';
+import type { Clock } from '../../../core/clock.ts';
 import { assert } from '../../../core/errors.ts';
 import type { Chain, Queue } from '../../queue/queue.ts';
 import { scatter, slice } from '../iov.ts';
+import { ConsoleOutput } from './output.ts';
 
 /** What a port sees of its controller. */
 export interface PortLink {
@@ -19,6 +22,9 @@ export interface PortLink {
   /** The terminal behind the chardev has this size now. */
   resized(cols: number, rows: number): void;
   guestError(message: string, clause?: string): void;
+  warn(message: string): void;
+  /** For the patience with a console's reader. */
+  readonly clock: Clock | undefined;
 }
 
 export interface SerialPortOptions {
@@ -38,9 +44,6 @@ export interface SerialPortOptions {
 /** How much room a port looks for at most before a delivery: 16 of Linux's one-page buffers. */
 const PEEK_BYTES = 65536;
 
-/** Bytes of emergency output that wait for a slow chardev; a guest that panics writes a page or two. */
-const EMERGENCY_BYTES = 65536;
-
 const CLAUSE_RECEIVEQ = 'drv:Device Types / Console Device / Device Operation#1';
 const CLAUSE_TRANSMITQ = 'drv:Device Types / Console Device / Device Operation#2';
 
@@ -58,7 +61,8 @@ export class SerialPort implements CharFrontend {
   #guestConnected = false;
   /** The chain that the chardev has taken in part. */
   #held: { readonly chain: Chain; offset: number } | undefined;
-  #emergency: number[] = [];
+  /** Between a console and its chardev. */
+  #output: ConsoleOutput | undefined;
   /** The driver has said PORT_READY. Kept here for the controller. */
   ready = false;
 
@@ -99,6 +103,10 @@ export class SerialPort implements CharFrontend {
     this.#link = link;
     this.#nr = nr;
     if (this.#chardev === undefined) return;
+    if (this.console) {
+      const warn = (message: string) => link.warn(message);
+      this.#output = new ConsoleOutput(this.#chardev, link.clock, warn, () => this.#resume());
+    }
     this.#detach = this.#chardev.attach(this);
     // A console is connected whatever the chardev says: what nobody reads is dropped there, never held.
     if (this.console || this.#chardev.open) this.#setHostConnected(true);
@@ -110,6 +118,8 @@ export class SerialPort implements CharFrontend {
     this.#detach?.();
     this.#detach = undefined;
     this.#discard();
+    this.#output?.clear();
+    this.#output = undefined;
     this.setGuestConnected(false);
     this.#hostConnected = false;
     this.#link = undefined;
@@ -143,7 +153,7 @@ export class SerialPort implements CharFrontend {
 
   /** Moves what the guest has written to the chardev, until there is no more or the chardev is full. */
   transmit(): void {
-    const queue = this.#output();
+    const queue = this.#transmitq();
     if (queue === undefined || this.#held !== undefined) return;
     for (const chain of queue) {
       if (chain.writableLength > 0) {
@@ -159,11 +169,9 @@ export class SerialPort implements CharFrontend {
     queue.flush();
   }
 
-  /** One byte past all queues (`emerg_wr`). */
+  /** One byte past all queues (`emerg_wr`); only port 0 has it, which is a console. */
   emergencyWrite(byte: number): void {
-    if (this.#chardev === undefined || !this.#chardev.open) return;
-    if (this.#emergency.length < EMERGENCY_BYTES) this.#emergency.push(byte);
-    this.#drainEmergency();
+    this.#output?.write(Uint8Array.of(byte));
   }
 
   // --- the chardev's side
@@ -215,8 +223,11 @@ export class SerialPort implements CharFrontend {
         break;
       case 'closed':
         if (!this.console) this.#setHostConnected(false);
-        // A console's output that waited for a peer who is gone is dropped like all that follows.
-        else this.writable();
+        else {
+          // What waited for a peer who is gone is dropped like all that follows.
+          this.#output?.clear();
+          this.#resume();
+        }
         break;
       case 'resized':
         this.#tellSize();
@@ -227,19 +238,24 @@ export class SerialPort implements CharFrontend {
   }
 
   writable(): void {
-    this.#drainEmergency();
+    this.#output?.drain();
+    this.#resume();
+  }
+
+  // --- inside
+
+  /** Goes on with the buffer that was held, and with those behind it. */
+  #resume(): void {
     const held = this.#held;
     if (held !== undefined) {
       held.offset += this.#write(held.chain, held.offset);
       if (held.offset < held.chain.readableLength) return;
       this.#held = undefined;
-      this.#output()?.push(held.chain, 0);
+      this.#transmitq()?.push(held.chain, 0);
     }
     this.transmit();
-    this.#output()?.flush();
+    this.#transmitq()?.flush();
   }
-
-  // --- inside
 
   #setHostConnected(open: boolean): void {
     if (open === this.#hostConnected) return;
@@ -263,7 +279,7 @@ export class SerialPort implements CharFrontend {
   }
 
   /** The transmit queue, while the driver is there. */
-  #output(): Queue | undefined {
+  #transmitq(): Queue | undefined {
     if (this.#link?.running() !== true) return undefined;
     const queue = this.#link.transmitq();
     return queue?.enabled === true ? queue : undefined;
@@ -275,7 +291,7 @@ export class SerialPort implements CharFrontend {
     if (!this.#hostConnected || chardev === undefined || !chardev.open) return chain.readableLength - offset;
     let done = 0;
     for (const piece of slice(chain.readable, offset, chain.readableLength)) {
-      const taken = chardev.write(piece);
+      const taken = (this.#output ?? chardev).write(piece);
       done += taken;
       if (taken < piece.length) break;
     }
@@ -287,16 +303,10 @@ export class SerialPort implements CharFrontend {
   #discard(): void {
     const held = this.#held;
     this.#held = undefined;
-    const queue = this.#output();
+    const queue = this.#transmitq();
     if (queue === undefined) return;
     if (held !== undefined) queue.push(held.chain, 0);
     for (const chain of queue) queue.push(chain, 0);
     queue.flush();
-  }
-
-  #drainEmergency(): void {
-    if (this.#emergency.length === 0) return;
-    const taken = this.#chardev!.write(Uint8Array.from(this.#emergency));
-    this.#emergency = this.#emergency.slice(taken);
   }
 }
