@@ -98,6 +98,11 @@ export async function openBlock(options: BlockOptions, host: BlockHost): Promise
   const snapshot = options.snapshot ?? false;
   // What is thrown away need not be safe: snapshot=on means cache=unsafe unless said otherwise.
   const cache = parseCacheMode(options, snapshot ? 'unsafe' : 'writeback');
+  if (options.aio === 'native' && !cache.direct) {
+    throw new UsageError(
+      'aio=native was specified, but it requires cache.direct=on, which was not specified.',
+    );
+  }
   const readOnly = options.readonly ?? false;
 
   const file = await openImage(name, !readOnly && !snapshot, cache.direct, options, host);

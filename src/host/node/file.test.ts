@@ -98,6 +98,17 @@ describe('files as disks', () => {
     expect(fs.statSync(file).size).toBe(1024);
   });
 
+  it('closes only after what is under way', async () => {
+    const file = image('close', 64 << 20);
+    const disk = await openBlock({ file, format: 'raw' }, host);
+    const writes = [0, 1, 2, 3].map((n) => disk.write(n << 24, [new Uint8Array(16 << 20).fill(n + 1)]));
+    await disk.close();
+    await Promise.all(writes);
+    const data = fs.readFileSync(file);
+    for (const n of [0, 1, 2, 3])
+      expect([data[n << 24], data[(n + 1) * (1 << 24) - 1]]).toEqual([n + 1, n + 1]);
+  });
+
   it('snapshot=on leaves the file as it was', async () => {
     const file = image('snap', 1 << 20);
     const disk = await openBlock({ file, format: 'raw', snapshot: true }, host);
@@ -209,5 +220,77 @@ describe.skipIf(libc() === undefined)('locks', () => {
     const gone = new Promise((resolve) => child.once('exit', resolve));
     child.kill();
     await gone;
+  });
+});
+
+/** Runs a command as root would; undefined where that is not possible. */
+function tryRun(command: string, ...args: string[]): string | undefined {
+  try {
+    return execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  } catch {
+    return undefined;
+  }
+}
+
+describe('with what only root can make', () => {
+  it('a block device is as large as the kernel says, and is read, written and zeroed', async ({ skip }) => {
+    const device = tryRun('losetup', '-f', '--show', image('loop', 4 << 20));
+    if (device === undefined) return skip('no loop devices here');
+    try {
+      for (const cache of ['writeback', 'none']) {
+        const disk = await openBlock({ file: device, format: 'raw', cache, discard: 'unmap' }, host);
+        expect(disk.size).toBe(4 << 20);
+        await disk.write((4 << 20) - 512, [new Uint8Array(512).fill(8)]);
+        await disk.flush();
+        const sector = new Uint8Array(512);
+        await disk.read((4 << 20) - 512, [sector]);
+        expect(sector[511]).toBe(8);
+        await disk.writeZeroes((4 << 20) - 4096, 4096, true);
+        await disk.read((4 << 20) - 512, [sector]);
+        expect(sector[511]).toBe(0);
+        expect(() => disk.read(4 << 20, [sector])).toThrow('beyond');
+        await disk.close();
+      }
+    } finally {
+      tryRun('losetup', '-d', device);
+    }
+  });
+
+  it('a full file system says ENOSPC, and all is well once there is room', async ({ skip }) => {
+    const mount = path.join(folder, 'small');
+    fs.mkdirSync(mount);
+    if (tryRun('mount', '-t', 'tmpfs', '-o', 'size=1m', 'none', mount) === undefined)
+      return skip('cannot mount');
+    try {
+      const file = path.join(mount, 'disk');
+      fs.writeFileSync(path.join(mount, 'filler'), new Uint8Array(512 << 10));
+      fs.writeFileSync(file, '');
+      fs.truncateSync(file, 4 << 20);
+      const disk = await openBlock({ file, format: 'raw' }, host);
+      const block = new Uint8Array(65536).fill(1);
+      let written = 0;
+      let code = '';
+      for (let at = 0; at < 4 << 20 && code === ''; at += block.length) {
+        try {
+          await disk.write(at, [block]);
+          written = at + block.length;
+        } catch (error) {
+          code = (error as { code: string }).code;
+        }
+      }
+      expect(code).toBe('ENOSPC');
+      expect(written).toBeGreaterThan(256 << 10);
+      const large = disk.write(1 << 20, [new Uint8Array(2 << 20).fill(2)]);
+      await expect(large).rejects.toMatchObject({ code: 'ENOSPC' });
+      fs.unlinkSync(path.join(mount, 'filler'));
+      await disk.write(written, [block]);
+      await disk.flush();
+      const back = new Uint8Array(65536);
+      await disk.read(written, [back]);
+      expect(Buffer.compare(back, block)).toBe(0);
+      await disk.close();
+    } finally {
+      tryRun('umount', '-l', mount);
+    }
   });
 });

@@ -33,6 +33,8 @@ export class NodeFile implements HostFile {
   /** False once fallocate said that this file cannot. */
   #canZero = true;
   #closed = false;
+  /** Requests in other threads: the descriptor must stay theirs until they are done. */
+  readonly #busy = new Set<Promise<unknown>>();
 
   constructor(fd: number, name: string, kind: 'file' | 'device', options: OpenOptions) {
     this.fd = fd;
@@ -110,21 +112,34 @@ export class NodeFile implements HostFile {
   }
 
   #transfer(call: 'readv' | 'writev', offset: number, buffers: readonly Uint8Array[]): Promise<number> {
-    return new Promise((resolve, reject) => {
-      fs[call](this.fd, buffers as Uint8Array<ArrayBuffer>[], offset, (error, count) => {
-        if (error === null) resolve(count);
-        else reject(this.#failed(call === 'readv' ? 'read' : 'write', offset, error));
-      });
-    });
+    return this.#track(
+      new Promise((resolve, reject) => {
+        fs[call](this.fd, buffers as Uint8Array<ArrayBuffer>[], offset, (error, count) => {
+          if (error === null) resolve(count);
+          else reject(this.#failed(call === 'readv' ? 'read' : 'write', offset, error));
+        });
+      }),
+    );
+  }
+
+  #track<T>(request: Promise<T>): Promise<T> {
+    const entry: Promise<unknown> = request.then(
+      () => this.#busy.delete(entry),
+      () => this.#busy.delete(entry),
+    );
+    this.#busy.add(entry);
+    return request;
   }
 
   sync(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      fs.fdatasync(this.fd, (error) => {
-        if (error === null || error === undefined) resolve();
-        else reject(new BlockIoError(errnoName(error), `${this.path}: flush: ${errorText(error)}`));
-      });
-    });
+    return this.#track(
+      new Promise((resolve, reject) => {
+        fs.fdatasync(this.fd, (error) => {
+          if (error === null || error === undefined) resolve();
+          else reject(new BlockIoError(errnoName(error), `${this.path}: flush: ${errorText(error)}`));
+        });
+      }),
+    );
   }
 
   truncate(size: number): void {
@@ -147,7 +162,7 @@ export class NodeFile implements HostFile {
       return false;
     };
     const result = c.zeroRange(this.fd, offset, length, unmap);
-    return typeof result === 'number' ? settle(result) : result.then(settle);
+    return typeof result === 'number' ? settle(result) : this.#track(result).then(settle);
   }
 
   lock(lock: ImageLock): boolean {
@@ -167,10 +182,11 @@ export class NodeFile implements HostFile {
     return true;
   }
 
-  close(): Promise<void> {
-    if (this.#closed) return Promise.resolve();
+  async close(): Promise<void> {
+    if (this.#closed) return;
     this.#closed = true;
-    return new Promise((resolve) => fs.close(this.fd, () => resolve()));
+    while (this.#busy.size > 0) await Promise.all(this.#busy);
+    await new Promise<void>((resolve) => fs.close(this.fd, () => resolve()));
   }
 
   #failed(what: string, offset: number, error: unknown): BlockIoError {
