@@ -2,15 +2,15 @@
 import { describe, expect, test } from 'vitest';
 import { Tracer } from '../../../core/trace.ts';
 import type { PropertyValues } from '../../../qapi/property.ts';
-import { Rig } from '../rig.ts';
+import { FakeTransport } from '../fake-transport.ts';
 import * as d from './defs.ts';
 import { VirtioBlk } from './device.ts';
 import { MemoryDisk } from './memory-disk.ts';
 import { blkSettings } from './properties.ts';
 
-function blk(disk: MemoryDisk, values: PropertyValues = {}, writeCache = true): Rig<VirtioBlk> {
+function blk(disk: MemoryDisk, values: PropertyValues = {}, writeCache = true): FakeTransport<VirtioBlk> {
   const settings = blkSettings(values);
-  return new Rig(new VirtioBlk({ backend: disk, tracer: new Tracer(), settings, writeCache }));
+  return new FakeTransport(new VirtioBlk({ backend: disk, tracer: new Tracer(), settings, writeCache }));
 }
 
 function request(type: number, sector = 0, ...data: Uint8Array[]): Uint8Array[] {

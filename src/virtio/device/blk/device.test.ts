@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Tracer } from '../../../core/trace.ts';
 import type { PropertyValues } from '../../../qapi/property.ts';
-import { Rig } from '../rig.ts';
+import { FakeTransport } from '../fake-transport.ts';
 import * as d from './defs.ts';
 import { type BlkErrorEvent, VirtioBlk } from './device.ts';
 import { guessGeometry } from './geometry.ts';
@@ -15,7 +15,7 @@ const UNSUPP = d.VIRTIO_BLK_S_UNSUPP;
 
 interface Bench {
   disk: MemoryDisk;
-  rig: Rig<VirtioBlk>;
+  rig: FakeTransport<VirtioBlk>;
   events: BlkErrorEvent[];
   warnings: string[];
 }
@@ -32,7 +32,7 @@ function bench(disk: MemoryDisk, values: PropertyValues = {}, writeCache = true)
     writeCache,
     onError: (event) => events.push(event),
   });
-  return { disk, rig: new Rig(device), events, warnings };
+  return { disk, rig: new FakeTransport(device), events, warnings };
 }
 
 function header(type: number, sector = 0): Uint8Array {

@@ -14,6 +14,15 @@ const UNSET = 4294967295;
 const MAX_SECTORS = 4194303;
 const MAX_BLOCK_SIZE = 2 * 1024 * 1024;
 
+const onErrorType = {
+  type: 'enum',
+  values: ON_ERROR,
+  default: 'auto',
+  shownType: 'BlockdevOnError',
+} as const;
+
+const NO_TRANSLATION = 'only firmware that translates addresses asks for it';
+
 export const blkProperties: readonly Property[] = [
   { name: 'drive', type: 'drive', required: true, help: 'id of the block device to use as back end' },
   { name: 'bootindex', type: 'int32', help: 'position in the boot order' },
@@ -54,11 +63,57 @@ export const blkProperties: readonly Property[] = [
   { name: 'config-wce', type: 'bool', default: true, help: 'let the guest switch the write cache' },
   { name: 'write-cache', type: 'on-off-auto', default: 'auto', help: 'write-back cache on or off at reset' },
   { name: 'share-rw', type: 'bool', default: false, help: 'others may write the image too' },
-  { name: 'rerror', type: 'enum', values: ON_ERROR, default: 'auto', help: 'what a failed read does' },
-  { name: 'werror', type: 'enum', values: ON_ERROR, default: 'auto', help: 'what a failed write does' },
+  { name: 'rerror', ...onErrorType, help: 'what a failed read does' },
+  { name: 'werror', ...onErrorType, help: 'what a failed write does' },
   { name: 'cyls', type: 'uint32', default: 0, help: 'cylinders shown to the guest' },
   { name: 'heads', type: 'uint32', default: 0, help: 'heads shown to the guest' },
   { name: 'secs', type: 'uint32', default: 0, help: 'sectors of a track shown to the guest' },
+  { name: 'lcyls', type: 'uint32', default: 0, ignored: NO_TRANSLATION, help: 'logical cylinders' },
+  { name: 'lheads', type: 'uint32', default: 0, ignored: NO_TRANSLATION, help: 'logical heads' },
+  { name: 'lsecs', type: 'uint32', default: 0, ignored: NO_TRANSLATION, help: 'logical sectors of a track' },
+  { name: 'scsi', type: 'bool', default: false, help: 'SCSI commands over virtio-blk (not implemented)' },
+  {
+    name: 'iothread',
+    type: 'object',
+    shownType: 'link<iothread>',
+    ignored: 'disks are served on the machine thread',
+    help: 'thread that serves the disk',
+  },
+  {
+    name: 'request-merging',
+    type: 'bool',
+    default: true,
+    ignored: 'requests are passed on one by one',
+    help: 'join neighbouring requests',
+  },
+  {
+    name: 'backend_defaults',
+    type: 'on-off-auto',
+    default: 'auto',
+    ignored: 'block sizes are 512 unless given',
+    help: 'take block sizes from the back end',
+  },
+  {
+    name: 'account-invalid',
+    type: 'on-off-auto',
+    default: 'auto',
+    ignored: 'invalid requests are always counted',
+    help: 'count invalid requests',
+  },
+  {
+    name: 'account-failed',
+    type: 'on-off-auto',
+    default: 'auto',
+    ignored: 'failed requests are always counted',
+    help: 'count failed requests',
+  },
+  {
+    name: 'x-enable-wce-if-config-wce',
+    type: 'bool',
+    default: true,
+    ignored: 'FLUSH is always offered with CONFIG_WCE, as the specification wants it',
+    help: 'offer FLUSH with CONFIG_WCE',
+  },
 ];
 
 /** What the properties come to; every field has its QEMU default. */
@@ -93,6 +148,9 @@ export function blkSettings(values: PropertyValues, processors = 1): BlkSettings
   const number = (name: string) =>
     Number(values[name] ?? blkProperties.find((property) => property.name === name)!.default);
   const flag = (name: string, otherwise: boolean) => Boolean(values[name] ?? otherwise);
+  if (values['scsi'] === true) {
+    throw new UsageError('scsi=on: SCSI commands over virtio-blk are not implemented (QEMU deprecates them)');
+  }
   const numQueues = number('num-queues') === 65535 ? processors : number('num-queues');
   if (numQueues === 0) throw new UsageError('num-queues property must be larger than 0');
   const queueSize = number('queue-size');

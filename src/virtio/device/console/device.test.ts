@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ManualClock } from '../../../core/clock.ts';
 import { Tracer } from '../../../core/trace.ts';
-import { Rig, type Sent } from '../rig.ts';
+import { FakeTransport, type Sent } from '../fake-transport.ts';
 import { parseControl, serializeControl } from './control.ts';
 import * as d from './defs.ts';
 import { VirtioSerial, type VirtioSerialOptions } from './device.ts';
@@ -15,11 +15,11 @@ const text = (sent: Sent) => Buffer.from(sent.answer).toString('latin1');
 
 /** A multiport driver: answers as Linux does, and collects what it is told. */
 class Driver {
-  readonly rig: Rig<VirtioSerial>;
+  readonly rig: FakeTransport<VirtioSerial>;
   readonly log: string[] = [];
   #waiting: Sent[] = [];
 
-  constructor(rig: Rig<VirtioSerial>, buffers = 16) {
+  constructor(rig: FakeTransport<VirtioSerial>, buffers = 16) {
     this.rig = rig;
     rig.start();
     for (let i = 0; i < buffers; i++) this.#buffer();
@@ -74,9 +74,9 @@ class Driver {
 
 const NAMES = ['READY', 'ADD', 'REMOVE', 'PORT_READY', 'CONSOLE', 'RESIZE', 'OPEN', 'NAME'];
 
-function controller(maxPorts = 4, options: Partial<VirtioSerialOptions> = {}): Rig<VirtioSerial> {
+function controller(maxPorts = 4, options: Partial<VirtioSerialOptions> = {}): FakeTransport<VirtioSerial> {
   const settings = serialSettings({ max_ports: maxPorts });
-  return new Rig(new VirtioSerial({ tracer: new Tracer(), settings, ...options }));
+  return new FakeTransport(new VirtioSerial({ tracer: new Tracer(), settings, ...options }));
 }
 
 const port = (options: Partial<SerialPortOptions> = {}) => new SerialPort({ console: false, ...options });

@@ -11,7 +11,7 @@ export const serialProperties: readonly Property[] = [
 export const portProperties: readonly Property[] = [
   { name: 'chardev', type: 'chardev', help: 'id of the chardev on the host side' },
   { name: 'name', type: 'str', help: 'name that the guest sees in /sys/class/virtio-ports/*/name' },
-  { name: 'nr', type: 'uint32', default: 4294967295, help: 'port number (default: the next free one)' },
+  { name: 'nr', type: 'uint32', default: 4294967295, help: 'port number; 4294967295: the next free one' },
 ];
 
 /** More ports would need more virtqueues than a device has: two a port, and two for control. */

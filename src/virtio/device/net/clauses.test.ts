@@ -4,7 +4,7 @@ import { Tracer } from '../../../core/trace.ts';
 import type { Offload, OffloadCaps } from '../../../net/netdev.ts';
 import { ALL_CAPS, FINISHED, NO_CAPS } from '../../../net/offload.ts';
 import type { PropertyValues } from '../../../qapi/property.ts';
-import { Rig, type Sent } from '../rig.ts';
+import { FakeTransport, type Sent } from '../fake-transport.ts';
 import * as d from './defs.ts';
 import { VirtioNet } from './device.ts';
 import { FakeNetdev } from './fake-netdev.ts';
@@ -18,7 +18,7 @@ const OTHER = [0x02, 0, 0, 0, 0, 9];
 
 class Bench {
   readonly netdev: FakeNetdev;
-  readonly rig: Rig<VirtioNet>;
+  readonly rig: FakeTransport<VirtioNet>;
   readonly control: number;
 
   constructor(
@@ -26,7 +26,7 @@ class Bench {
   ) {
     this.netdev = new FakeNetdev(options.caps ?? ALL_CAPS);
     const settings = netSettings(options.values ?? {}, options.pairs ?? 1);
-    this.rig = new Rig(new VirtioNet({ netdev: this.netdev, tracer: new Tracer(), settings }));
+    this.rig = new FakeTransport(new VirtioNet({ netdev: this.netdev, tracer: new Tracer(), settings }));
     this.start(options.without);
     this.control = (this.rig.negotiated & d.VIRTIO_NET_F_MQ) !== 0n ? settings.queuePairs * 2 : 2;
   }

@@ -4,7 +4,7 @@ import { Tracer } from '../../../core/trace.ts';
 import type { Offload, OffloadCaps } from '../../../net/netdev.ts';
 import { ALL_CAPS, FINISHED, NO_CAPS } from '../../../net/offload.ts';
 import type { PropertyValues } from '../../../qapi/property.ts';
-import { Rig, type Sent } from '../rig.ts';
+import { FakeTransport, type Sent } from '../fake-transport.ts';
 import * as d from './defs.ts';
 import { VirtioNet } from './device.ts';
 import { FakeNetdev } from './fake-netdev.ts';
@@ -15,7 +15,7 @@ const GUEST = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 const HOST = [0x52, 0x55, 0x0a, 0, 2, 2];
 
 interface Bench {
-  rig: Rig<VirtioNet>;
+  rig: FakeTransport<VirtioNet>;
   netdev: FakeNetdev;
 }
 
@@ -23,7 +23,7 @@ function bench(values: PropertyValues = {}, caps: OffloadCaps = ALL_CAPS, pairs 
   const netdev = new FakeNetdev(caps);
   const settings = netSettings(values, pairs);
   const device = new VirtioNet({ netdev, tracer: new Tracer(), settings });
-  return { netdev, rig: new Rig(device) };
+  return { netdev, rig: new FakeTransport(device) };
 }
 
 /** Starts with all that is offered, less `without`. */
@@ -332,7 +332,7 @@ describe('virtio-net configuration', () => {
   });
 
   test('a card without a back end has no link and swallows what is sent', () => {
-    const rig = new Rig(new VirtioNet({ tracer: new Tracer(), settings: netSettings({}) }));
+    const rig = new FakeTransport(new VirtioNet({ tracer: new Tracer(), settings: netSettings({}) }));
     rig.start();
     expect(rig.device.readConfig(d.CONFIG.STATUS, 2)).toBe(0);
     expect(rig.send(1, [header(), frame()]).used).toBe(true);

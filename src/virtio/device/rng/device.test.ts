@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { ManualClock } from '../../../core/clock.ts';
 import { Tracer } from '../../../core/trace.ts';
-import { Rig } from '../rig.ts';
+import { FakeTransport } from '../fake-transport.ts';
 import { BuiltinRng, type RngBackend } from './backend.ts';
 import { VirtioRng } from './device.ts';
 import { rngLimits } from './properties.ts';
@@ -17,7 +17,11 @@ class CountingRng implements RngBackend {
 function rig(backend: RngBackend, limits: { maxBytes?: number; period?: number } = {}) {
   const clock = new ManualClock();
   const tracer = new Tracer();
-  return { clock, tracer, rig: new Rig(new VirtioRng({ backend, clock, tracer, ...limits })).start() };
+  return {
+    clock,
+    tracer,
+    rig: new FakeTransport(new VirtioRng({ backend, clock, tracer, ...limits })).start(),
+  };
 }
 
 describe('virtio-rng', () => {

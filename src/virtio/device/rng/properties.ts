@@ -3,7 +3,12 @@ import { UsageError } from '../../../core/errors.ts';
 import type { Property, PropertyValues } from '../../../qapi/property.ts';
 
 export const rngProperties: readonly Property[] = [
-  { name: 'rng', type: 'object', help: 'id of the random source (default: a built-in one)' },
+  {
+    name: 'rng',
+    type: 'object',
+    shownType: 'link<rng-backend>',
+    help: 'id of the random source; without one, a built-in one',
+  },
   {
     name: 'max-bytes',
     type: 'uint64',

@@ -48,7 +48,7 @@ export class Sent implements Chain {
   }
 }
 
-export class RigQueue implements Queue {
+export class FakeQueue implements Queue {
   readonly index: number;
   readonly name: string;
   readonly size: number;
@@ -120,9 +120,9 @@ export class RigQueue implements Queue {
   }
 }
 
-export class Rig<D extends VirtioDevice> implements DeviceHost {
+export class FakeTransport<D extends VirtioDevice> implements DeviceHost {
   readonly device: D;
-  readonly queues: RigQueue[];
+  readonly queues: FakeQueue[];
   negotiated = 0n;
   configChanges = 0;
   readonly resets: string[] = [];
@@ -131,7 +131,7 @@ export class Rig<D extends VirtioDevice> implements DeviceHost {
 
   constructor(device: D) {
     this.device = device;
-    this.queues = device.queues.map(({ name, size }, index) => new RigQueue(index, name, size));
+    this.queues = device.queues.map(({ name, size }, index) => new FakeQueue(index, name, size));
     device.attach(this);
   }
 
