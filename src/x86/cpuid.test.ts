@@ -110,7 +110,18 @@ describe('the truth', () => {
       'pat',
     ],
     ...['pse36', 'sse2', 'syscall', 'nx', 'lm', 'hypervisor', 'pcid', 'x2apic', 'tsc_deadline_timer', 'arat'],
-    ...['tsc_adjust', 'smep', 'erms', 'umip', 'la57', 'spec_ctrl', 'arch_capabilities', 'pdpe1gb', 'lahf_lm'],
+    ...[
+      'tsc_adjust',
+      'smep',
+      'erms',
+      'umip',
+      'la57',
+      'spec_ctrl',
+      'arch_capabilities',
+      'bhi_ctrl',
+      'pdpe1gb',
+      'lahf_lm',
+    ],
     ...['3dnowprefetch', 'invtsc'],
   ]);
 

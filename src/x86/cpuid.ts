@@ -68,6 +68,7 @@ const FEATURES: Readonly<Record<string, Place>> = {
   rdpid: [7, 0, 'ecx', 22],
   spec_ctrl: [7, 0, 'edx', 26],
   arch_capabilities: [7, 0, 'edx', 29],
+  bhi_ctrl: [7, 2, 'edx', 4],
   xsavec: [0xd, 1, 'eax', 1],
   syscall: [EXT, 0, 'edx', 11],
   nx: [EXT, 0, 'edx', 20],
@@ -376,7 +377,7 @@ function describe(table: LeafTable, spec: CpuidSpec, on: ReadonlySet<string>): v
   ];
   const caches = [cache(1, 1, 8, 64), cache(2, 1, 8, 64), cache(3, 2, 16, 1024), cache(3, 3, 16, 16384)];
   for (const [i, [eax, ebx, ecx, edx]] of caches.entries()) table.set(4, i, eax!, ebx!, ecx!, edx!);
-  table.set(7, 0, 0, 0, 0, 0);
+  table.set(7, 0, on.has('bhi_ctrl') ? 2 : 0, 0, 0, 0);
   // Topology: one thread in a core, one core in a package.
   table.set(0xb, 0, 0, 1, 0x100, apicId);
   table.set(0xb, 1, 0, 1, 0x201, apicId);

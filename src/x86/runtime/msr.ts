@@ -270,8 +270,9 @@ function writeMsr(index: u32, value: u64): bool {
     return true;
   }
   if (index == MSR_SPEC_CTRL) {
-    // IBRS, STIBP, SSBD: nothing speculates here.
-    if (!hasSpecCtrl() || value > 7) return false;
+    // IBRS, STIBP, SSBD, and BHI_DIS_S where it is promised: nothing speculates here.
+    const bhi: u64 = (cpuidRegister(7, 2, 3) & 16) != 0 ? 0x400 : 0;
+    if (!hasSpecCtrl() || (value & ~(7 | bhi)) != 0) return false;
     store<u64>(SPEC_CTRL, value);
     return true;
   }
