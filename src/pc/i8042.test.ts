@@ -64,7 +64,7 @@ describe('i8042', () => {
     expect(r.keyboard(0xff)).toEqual([0xfa, 0xaa]);
     expect(r.keyboard(0xee)).toEqual([0xee]);
     expect(r.keyboard(0xed, 0x07)).toEqual([0xfa, 0xfa]);
-    expect(r.chip.keyboard.leds).toBe(7);
+    expect(r.chip.keyboard.state.leds).toBe(7);
     expect(r.command(0xd4, 0xff)).toEqual([0x1fa, 0x1aa, 0x100]);
     expect(r.command(0xd4, 0xf2)).toEqual([0x1fa, 0x100]);
     expect(r.command(0xd4, 0xe9)).toEqual([0x1fa, 0x100, 0x102, 0x164]);
@@ -93,7 +93,7 @@ describe('i8042', () => {
     expect(r.command(0xae)).toEqual([0x02]);
     r.command(0xad);
     for (let i = 0; i < 10_000; i++) r.chip.keyboard.key(0x02, true);
-    expect(r.chip.keyboard.queue.length).toBeLessThanOrEqual(256);
+    expect(r.chip.keyboard.state.queue.length).toBeLessThanOrEqual(256);
     expect(r.command(0xae).length).toBeGreaterThan(200);
     expect(r.keyboard(0xf2)).toHaveLength(3);
   });

@@ -233,14 +233,14 @@ export class I8042 {
         this.#output(reply.value, reply.aux);
         return;
       }
-      if ((s.config & CONFIG_KBD_DISABLED) === 0 && this.keyboard.queue.length > 0) {
-        const code = this.#translate(this.keyboard.queue.shift()!);
+      if ((s.config & CONFIG_KBD_DISABLED) === 0 && this.keyboard.state.queue.length > 0) {
+        const code = this.#translate(this.keyboard.state.queue.shift()!);
         if (code === undefined) continue;
         this.#output(code, false);
         return;
       }
-      if ((s.config & CONFIG_AUX_DISABLED) !== 0 || this.mouse.queue.length === 0) return;
-      this.#output(this.mouse.queue.shift()!, true);
+      if ((s.config & CONFIG_AUX_DISABLED) !== 0 || this.mouse.state.queue.length === 0) return;
+      this.#output(this.mouse.state.queue.shift()!, true);
     }
   }
 

@@ -77,7 +77,7 @@ export interface PlatformInfo {
   /** Root complex register block, on q35: to be reserved. */
   readonly rcba: AddressWindow | undefined;
   readonly hpetAddress: number | undefined;
-  /** Port ranges that the chipset decodes itself, to be reserved in the DSDT (PM, SMBus, hot-plug …). */
+  /** Port ranges that the chipset decodes outside of BARs and guests would not know of: to be reserved in the DSDT. */
   readonly reservedPorts: readonly AddressWindow[];
   /**
    * PCI interrupt routing. `piix`: link devices LNKA-LNKD at configuration registers 60h-63h of 00:01.0, slot s pin p
@@ -198,7 +198,6 @@ export function platformFacts(
         ]
       : [
           { base: PC.pmBase, size: 0x80 },
-          { base: PC.smbusBase, size: 0x40 },
           { base: 0xcc0, size: 0x18 },
         ],
     pciRouting: pc ? 'piix' : 'ich9',

@@ -112,6 +112,29 @@ export function addDebugConsole(
   });
 }
 
+/** What a guest tells of itself through pvpanic: bit 0 it panicked, bit 1 it loaded its crash kernel. */
+export const PVPANIC = { panicked: 1, crashLoaded: 2 } as const;
+
+/** `pvpanic` (QEMU docs/specs/pvpanic): reading tells the events that are understood. */
+export function addPvpanic(
+  ports: AddressSpace,
+  options: { readonly ioport?: number; readonly onEvent: (events: number) => void },
+): () => void {
+  const supported = PVPANIC.panicked | PVPANIC.crashLoaded;
+  const registers = {
+    read: () => supported,
+    write: (_: number, value: number) => {
+      if ((value & supported) !== 0) options.onEvent(value & supported);
+    },
+  };
+  return ports.add({
+    name: 'pvpanic',
+    base: options.ioport ?? 0x505,
+    size: 1,
+    handler: byteHandler(1, registers),
+  });
+}
+
 function allOnes(size: 1 | 2 | 4): number {
   return size === 4 ? 0xffffffff : (1 << (size * 8)) - 1;
 }

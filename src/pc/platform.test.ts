@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Msix, PciFunction } from '../core/pci.ts';
-import { addDebugConsole, addDebugExit } from './legacy.ts';
+import { addDebugConsole, addDebugExit, addPvpanic } from './legacy.ts';
 import { setMultiFunction } from './pci/bus.ts';
 import { PcRig, TestChardev } from './rig.ts';
 
@@ -255,6 +255,95 @@ describe('slots', () => {
   });
 });
 
+describe('hot-plug by ACPI', () => {
+  function running() {
+    const pc = new PcRig('pc');
+    pc.platform.firmwareInit();
+    pc.setApic(0xf0, 0x1ff);
+    pc.setApic(0x350, 0x10700);
+    pc.setIoapic(0x10 + 2 * 9, 0x8039);
+    const { power, pciHotplugPort } = pc.platform.info;
+    pc.outb(power.gpe0Block + power.gpe0Length / 2, 0x02);
+    const removed: string[] = [];
+    pc.platform.hotplug.onRemoved = ({ label }) => removed.push(label);
+    /** The GPE handler: acknowledges the interrupt and the event. */
+    const handle = (): boolean => {
+      if (pc.acknowledge() !== 0x39) return false;
+      pc.outb(power.gpe0Block, 0x02);
+      pc.setApic(0xb0, 0);
+      return true;
+    };
+    const read = (offset: number): number => pc.ports.read(pciHotplugPort.base + offset, 4);
+    const write = (offset: number, value: number): void =>
+      pc.ports.write(pciHotplugPort.base + offset, 4, value);
+    return { pc, removed, handle, read, write };
+  }
+
+  it('tells of a new function once', () => {
+    const { pc, handle, read } = running();
+    pc.platform.hotplug.add(new Probe(), 'late', { slot: 5, function: 0 });
+    expect(handle()).toBe(true);
+    expect(read(0)).toBe(1 << 5);
+    expect(read(0)).toBe(0);
+    expect(pc.config(5, 0, 0)).toBe(0x10001af4);
+    expect(handle()).toBe(false);
+  });
+
+  it('removes a function when the guest gives its slot back', () => {
+    const { pc, handle, read, write, removed } = running();
+    const fn = new Probe();
+    pc.platform.hotplug.add(fn, 'late', { slot: 5, function: 0 });
+    handle();
+    pc.platform.hotplug.requestRemove(5);
+    expect(handle()).toBe(true);
+    expect(read(4)).toBe(1 << 5);
+    expect(pc.config(5, 0, 0)).toBe(0x10001af4);
+    write(8, 1 << 5);
+    expect(pc.config(5, 0, 0)).toBe(0xffffffff);
+    expect(removed).toEqual(['late']);
+    expect(read(4)).toBe(0);
+  });
+
+  it('never gives the chipset away', () => {
+    const { pc, read, write } = running();
+    expect(() => pc.platform.hotplug.requestRemove(1)).toThrow('not hot-pluggable');
+    expect(read(0x0c)).toBe(0xfffffffc);
+    write(8, 0xffffffff);
+    expect(pc.config(0, 0, 0)).toBe(0x12378086);
+    expect(pc.config(1, 3, 0)).toBe(0x71138086);
+    // Another bus has no slots here.
+    write(0x10, 1);
+    expect(read(0x0c)).toBe(0);
+    expect(read(0x10)).toBe(1);
+  });
+
+  it('finishes a removal at a reset', () => {
+    const { pc, removed } = running();
+    pc.platform.hotplug.add(new Probe(), 'late', { slot: 5, function: 0 });
+    pc.platform.hotplug.requestRemove(5);
+    pc.platform.reset();
+    expect(removed).toEqual(['late']);
+    expect(pc.config(5, 0, 0)).toBe(0xffffffff);
+  });
+
+  it('does so a thousand times without leaving anything behind', () => {
+    const { pc, write } = running();
+    const ranges = pc.ports.ranges.length + pc.mmio.ranges.length;
+    for (let i = 0; i < 1000; i++) {
+      const fn = new Probe();
+      const { slot } = pc.platform.hotplug.add(fn, `p${i}`);
+      pc.setConfig(slot, 0, 0x10, 0xd000);
+      pc.setConfig(slot, 0, 0x20, 0xe0000000);
+      pc.setConfig(slot, 0, 0x04, 7);
+      fn.setIntx(true);
+      expect(slot).toBe(3);
+      pc.platform.hotplug.requestRemove(slot);
+      write(8, 1 << slot);
+    }
+    expect(pc.ports.ranges.length + pc.mmio.ranges.length).toBe(ranges);
+  });
+});
+
 describe('interrupts of PCI functions', () => {
   it('INTx arrives at the ISA interrupt of its PIRQ on pc, shared and level-triggered', () => {
     const pc = new PcRig('pc');
@@ -368,6 +457,16 @@ describe('platform', () => {
     pc.outb(0xe9, 0x68);
     pc.outb(0xe9, 0x69);
     expect(text).toBe('hi');
+  });
+
+  it('hears of a panic', () => {
+    const pc = new PcRig('pc');
+    const events: number[] = [];
+    addPvpanic(pc.ports, { onEvent: (event) => events.push(event) });
+    expect(pc.inb(0x505)).toBe(3);
+    pc.outb(0x505, 0x01);
+    pc.outb(0x505, 0x80);
+    expect(events).toEqual([1]);
   });
 
   it('goes back to its power-on state', () => {

@@ -32,6 +32,7 @@ import { DmaRegisters, Port92, addQuietPorts } from './legacy.ts';
 import { PciBus } from './pci/bus.ts';
 import { ConfigPorts, ecamHandler } from './pci/config.ts';
 import { PIRQ_IRQS, assignResources } from './pci/firmware.ts';
+import { PciHotplug } from './pci/hotplug.ts';
 import { I440fx, Piix3, Piix4Pm } from './pci/i440fx.ts';
 import { PirqRouter } from './pci/pirq.ts';
 import { RangePlacer } from './pci/placer.ts';
@@ -87,6 +88,8 @@ export class Platform {
   readonly power: PowerManagement;
   readonly fwCfg: FwCfg;
   readonly pci: PciBus;
+  /** Plugging into the running machine, with the guest told by ACPI. */
+  readonly hotplug: PciHotplug;
   /** COM1 to COM4 by index, where attached. */
   readonly serial: (Uart16550 | undefined)[] = [];
   /** The processor that runs now: whose local APIC answers at FEE00000h. */
@@ -168,8 +171,20 @@ export class Platform {
     const config = new ConfigPorts(ports, lookup, reset);
     this.#chipset =
       options.machine === 'pc' ? this.#makePc(router) : this.#makeQ35(router, ecamHandler(lookup));
+    const chipset = new Set(this.pci.functions.map((placed) => placed.slot));
+    let fixed = 0;
+    for (const slot of chipset) fixed |= 1 << slot;
+    const { pciHotplugPort, pciHotplugGpe } = this.info;
+    this.hotplug = new PciHotplug(
+      ports,
+      pciHotplugPort,
+      this.pci,
+      () => fixed,
+      () => this.power.raiseGpe(pciHotplugGpe),
+    );
     // Devices before the controllers that their lines end in.
     this.#resets = [
+      () => this.hotplug.reset(),
       () => this.pci.reset(),
       () => config.reset(),
       () => this.power.reset(),
@@ -207,7 +222,16 @@ export class Platform {
 
   /** A new source on global system interrupt 0-23; 0-15 are the ISA interrupts and reach the 8259 pair too. */
   gsi(gsi: number): IrqLine {
-    return this.#gsis[gsi]!.source();
+    const source = this.#gsis[gsi]!.source();
+    let current = false;
+    return {
+      // Devices set their line at each register access; only changes travel on.
+      set: (level) => {
+        if (level === current) return;
+        current = level;
+        source.set(level);
+      },
+    };
   }
 
   /** A new source on ISA interrupt 0-15. */
@@ -350,7 +374,7 @@ export class Platform {
     const lpc = new Ich9Lpc(
       new RangePlacer(ports, tracer),
       new RangePlacer(mmio, tracer),
-      powerBlock(power.pm1, power.gpe0),
+      powerBlock(power.pm1, power.gpe0, tracer),
       router,
     );
     const smbus = new Ich9Smbus();

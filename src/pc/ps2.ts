@@ -13,10 +13,32 @@ const QUEUE_LIMIT = 256;
 /** Room kept for answers to commands, which must not be lost to a flood of events. */
 const EVENT_LIMIT = 240;
 
+export interface KeyboardState {
+  /** Bytes for the controller, oldest first. */
+  queue: number[];
+  /** The command byte that a data byte is expected for; 0 for none. */
+  expects: number;
+  scanning: boolean;
+  set: number;
+  /** Bits of the last "set LEDs" command: scroll, num, caps. */
+  leds: number;
+}
+
+export interface MouseState {
+  queue: number[];
+  expects: number;
+  reporting: boolean;
+  remote: boolean;
+  wrap: boolean;
+  scaling: boolean;
+  resolution: number;
+  sampleRate: number;
+  buttons: number;
+}
+
 /** What the controller needs of a device. */
 export abstract class Ps2Device {
-  /** Bytes for the controller, oldest first. */
-  readonly queue: number[] = [];
+  abstract state: { queue: number[] };
   /** Called when the queue has got bytes. */
   onData: () => void = () => {};
 
@@ -25,13 +47,15 @@ export abstract class Ps2Device {
   abstract reset(): void;
 
   protected reply(...bytes: number[]): void {
-    if (this.queue.length + bytes.length <= QUEUE_LIMIT) this.queue.push(...bytes);
+    const { queue } = this.state;
+    if (queue.length + bytes.length <= QUEUE_LIMIT) queue.push(...bytes);
     this.onData();
   }
 
   protected event(bytes: readonly number[]): void {
-    if (this.queue.length + bytes.length > EVENT_LIMIT) return;
-    this.queue.push(...bytes);
+    const { queue } = this.state;
+    if (queue.length + bytes.length > EVENT_LIMIT) return;
+    queue.push(...bytes);
     this.onData();
   }
 }
@@ -64,19 +88,10 @@ export function set2Of(set1: number): number {
 }
 
 export class Ps2Keyboard extends Ps2Device {
-  /** The command byte that a data byte is expected for. */
-  #expects = 0;
-  #scanning = false;
-  #set = 2;
-  /** Bits of the last "set LEDs" command: scroll, num, caps. */
-  leds = 0;
+  state: KeyboardState = { queue: [], expects: 0, scanning: true, set: 2, leds: 0 };
 
   reset(): void {
-    this.queue.length = 0;
-    this.#expects = 0;
-    this.#scanning = true;
-    this.#set = 2;
-    this.leds = 0;
+    this.state = { queue: [], expects: 0, scanning: true, set: 2, leds: 0 };
   }
 
   /**
@@ -85,7 +100,7 @@ export class Ps2Keyboard extends Ps2Device {
    *   byte for the extended keys: 1Ch is Enter, E01Ch the one of the number pad
    */
   key(set1: number, down: boolean): void {
-    if (!this.#scanning) return;
+    if (!this.state.scanning) return;
     const code = set2Of(set1 & 0x7f);
     if (code < 0) return;
     const bytes = set1 > 0xff ? [set1 >> 8] : [];
@@ -95,8 +110,8 @@ export class Ps2Keyboard extends Ps2Device {
   }
 
   write(value: number): void {
-    const command = this.#expects;
-    this.#expects = 0;
+    const command = this.state.expects;
+    this.state.expects = 0;
     if (command !== 0 && value < 0xed) {
       this.#data(command, value);
       return;
@@ -105,7 +120,7 @@ export class Ps2Keyboard extends Ps2Device {
       case 0xed:
       case 0xf0:
       case 0xf3:
-        this.#expects = value;
+        this.state.expects = value;
         this.reply(ACK);
         break;
       case 0xee:
@@ -115,12 +130,12 @@ export class Ps2Keyboard extends Ps2Device {
         this.reply(ACK, 0xab, 0x83);
         break;
       case 0xf4:
-        this.#scanning = true;
+        this.state.scanning = true;
         this.reply(ACK);
         break;
       case 0xf5:
-        this.#scanning = false;
-        this.queue.length = 0;
+        this.state.scanning = false;
+        this.state.queue.length = 0;
         this.reply(ACK);
         break;
       case 0xf6:
@@ -144,10 +159,10 @@ export class Ps2Keyboard extends Ps2Device {
   }
 
   #data(command: number, value: number): void {
-    if (command === 0xed) this.leds = value & 7;
+    if (command === 0xed) this.state.leds = value & 7;
     if (command === 0xf0) {
       if (value === 0) {
-        this.reply(ACK, this.#set);
+        this.reply(ACK, this.state.set);
         return;
       }
       // Only set 2 is spoken: sets 1 and 3 are refused, so that a driver stays with 2.
@@ -155,32 +170,27 @@ export class Ps2Keyboard extends Ps2Device {
         this.reply(RESEND);
         return;
       }
-      this.#set = value;
+      this.state.set = value;
     }
     this.reply(ACK);
   }
 }
 
+/** "Set defaults": 100 samples a second, 4 counts a millimetre, linear scaling, stream mode, reporting off. */
+const MOUSE_DEFAULTS = {
+  reporting: false,
+  remote: false,
+  wrap: false,
+  scaling: false,
+  resolution: 2,
+  sampleRate: 100,
+} as const;
+
 export class Ps2Mouse extends Ps2Device {
-  #expects = 0;
-  #reporting = false;
-  #remote = false;
-  #wrap = false;
-  #scaling = false;
-  #resolution = 2;
-  #sampleRate = 100;
-  #buttons = 0;
+  state: MouseState = { ...MOUSE_DEFAULTS, queue: [], expects: 0, buttons: 0 };
 
   reset(): void {
-    this.queue.length = 0;
-    this.#expects = 0;
-    this.#defaults();
-  }
-
-  #defaults(): void {
-    this.#reporting = this.#remote = this.#wrap = this.#scaling = false;
-    this.#resolution = 2;
-    this.#sampleRate = 100;
+    this.state = { ...MOUSE_DEFAULTS, queue: [], expects: 0, buttons: this.state.buttons };
   }
 
   /**
@@ -188,47 +198,47 @@ export class Ps2Mouse extends Ps2Device {
    * 1 left, 2 right, 4 middle.
    */
   move(dx: number, dy: number, buttons: number): void {
-    this.#buttons = buttons & 7;
-    if (this.#reporting && !this.#remote) this.event(this.#packet(dx, dy));
+    this.state.buttons = buttons & 7;
+    if (this.state.reporting && !this.state.remote) this.event(this.#packet(dx, dy));
   }
 
   #packet(dx: number, dy: number): number[] {
     const x = Math.max(-255, Math.min(255, dx));
     const y = Math.max(-255, Math.min(255, dy));
-    return [0x08 | this.#buttons | (x < 0 ? 0x10 : 0) | (y < 0 ? 0x20 : 0), x & 0xff, y & 0xff];
+    return [0x08 | this.state.buttons | (x < 0 ? 0x10 : 0) | (y < 0 ? 0x20 : 0), x & 0xff, y & 0xff];
   }
 
   write(value: number): void {
-    const command = this.#expects;
-    this.#expects = 0;
+    const command = this.state.expects;
+    this.state.expects = 0;
     if (command !== 0) {
-      if (command === 0xe8) this.#resolution = value & 3;
-      else this.#sampleRate = value;
+      if (command === 0xe8) this.state.resolution = value & 3;
+      else this.state.sampleRate = value;
       this.reply(ACK);
       return;
     }
     // In wrap mode everything but reset and "reset wrap mode" is echoed.
-    if (this.#wrap && value !== 0xec && value !== 0xff) {
+    if (this.state.wrap && value !== 0xec && value !== 0xff) {
       this.reply(value);
       return;
     }
     switch (value) {
       case 0xe6:
       case 0xe7:
-        this.#scaling = value === 0xe7;
+        this.state.scaling = value === 0xe7;
         this.reply(ACK);
         break;
       case 0xe8:
       case 0xf3:
-        this.#expects = value;
+        this.state.expects = value;
         this.reply(ACK);
         break;
       case 0xe9:
-        this.reply(ACK, this.#status(), this.#resolution, this.#sampleRate);
+        this.reply(ACK, this.#status(), this.state.resolution, this.state.sampleRate);
         break;
       case 0xea:
       case 0xf0:
-        this.#remote = value === 0xf0;
+        this.state.remote = value === 0xf0;
         this.reply(ACK);
         break;
       case 0xeb:
@@ -236,7 +246,7 @@ export class Ps2Mouse extends Ps2Device {
         break;
       case 0xec:
       case 0xee:
-        this.#wrap = value === 0xee;
+        this.state.wrap = value === 0xee;
         this.reply(ACK);
         break;
       case 0xf2:
@@ -244,11 +254,11 @@ export class Ps2Mouse extends Ps2Device {
         break;
       case 0xf4:
       case 0xf5:
-        this.#reporting = value === 0xf4;
+        this.state.reporting = value === 0xf4;
         this.reply(ACK);
         break;
       case 0xf6:
-        this.#defaults();
+        Object.assign(this.state, MOUSE_DEFAULTS);
         this.reply(ACK);
         break;
       case 0xff:
@@ -262,14 +272,14 @@ export class Ps2Mouse extends Ps2Device {
 
   #status(): number {
     const { left, right, middle } = {
-      left: (this.#buttons & 1) << 2,
-      right: (this.#buttons & 2) >> 1,
-      middle: (this.#buttons & 4) >> 1,
+      left: (this.state.buttons & 1) << 2,
+      right: (this.state.buttons & 2) >> 1,
+      middle: (this.state.buttons & 4) >> 1,
     };
     return (
-      (this.#remote ? 0x40 : 0) |
-      (this.#reporting ? 0x20 : 0) |
-      (this.#scaling ? 0x10 : 0) |
+      (this.state.remote ? 0x40 : 0) |
+      (this.state.reporting ? 0x20 : 0) |
+      (this.state.scaling ? 0x10 : 0) |
       left |
       right |
       middle
