@@ -133,7 +133,7 @@ export function prepareRuntime({ view }: LoadedRuntime): void {
 }
 
 export function setRecord(
-  { view }: LoadedRuntime,
+  { view }: Pick<LoadedRuntime, 'view'>,
   code: readonly number[],
   memory: boolean,
   opsize = 4,
