@@ -40,11 +40,24 @@ const TIOCGPTN = 0x80045430;
 const TCGETS = 0x5401;
 const TCSETS = 0x5402;
 
+/** Sockets (socket(2); the numbers are those of x86-64 and arm64). */
+const AF_INET = 2;
+const SOCK_DGRAM = 2;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const IPPROTO_ICMP = 1;
+/** struct sockaddr_in: family, port and address in network order, padding. */
+const SOCKADDR_SIZE = 16;
+
 export class Libc {
   readonly #koffi: Koffi;
   readonly #fcntl: CFunction;
   readonly #fallocate: CFunction;
   readonly #ioctl: CFunction;
+  readonly #socket: CFunction;
+  readonly #close: CFunction;
+  readonly #sendto: CFunction;
+  readonly #recvfrom: CFunction;
 
   constructor(koffi: Koffi) {
     this.#koffi = koffi;
@@ -52,6 +65,14 @@ export class Libc {
     this.#fcntl = c.func('int fcntl(int fd, int cmd, ...)');
     this.#fallocate = c.func('int fallocate64(int fd, int mode, int64_t offset, int64_t length)');
     this.#ioctl = c.func('int ioctl(int fd, unsigned long request, ...)');
+    this.#socket = c.func('int socket(int domain, int type, int protocol)');
+    this.#close = c.func('int close(int fd)');
+    this.#sendto = c.func(
+      'int64_t sendto(int fd, void *data, size_t length, int flags, void *to, uint32_t size)',
+    );
+    this.#recvfrom = c.func(
+      'int64_t recvfrom(int fd, void *data, size_t length, int flags, void *from, void *size)',
+    );
   }
 
   /** Shared lock on one byte at `start`, for as long as the open file description lives. */
@@ -120,6 +141,29 @@ export class Libc {
     return this.#ioctl(fd, TCSETS, 'void *', termios) === 0;
   }
 
+  /** A socket that sends ICMP echo requests and gets their answers, or -1. */
+  pingSocket(): number {
+    return this.#socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_ICMP);
+  }
+
+  /** sendto(2) to an IPv4 address, port 0; true when the kernel took it. */
+  sendTo(fd: number, data: Buffer, address: number): boolean {
+    return this.#sendto(fd, data, data.length, 0, socketAddress(address), SOCKADDR_SIZE) >= 0;
+  }
+
+  /** recvfrom(2): what is there now and which IPv4 address sent it; undefined when there is nothing. */
+  receiveFrom(fd: number, data: Buffer): { readonly length: number; readonly address: number } | undefined {
+    const from = socketAddress(0);
+    const size = Buffer.alloc(4);
+    size.writeInt32LE(SOCKADDR_SIZE);
+    const length = this.#recvfrom(fd, data, data.length, 0, from, size);
+    return length < 0 ? undefined : { length, address: from.readUInt32BE(4) };
+  }
+
+  close(fd: number): void {
+    this.#close(fd);
+  }
+
   /** The errno name for a number, `EIO` when unknown. */
   errnoName(errno: number): string {
     for (const [name, value] of Object.entries(this.#koffi.os.errno)) if (value === errno) return name;
@@ -133,6 +177,13 @@ function flock(type: number, start: number): Buffer {
   lock.writeBigInt64LE(BigInt(start), 8);
   lock.writeBigInt64LE(1n, 16);
   return lock;
+}
+
+function socketAddress(address: number): Buffer {
+  const bytes = Buffer.alloc(SOCKADDR_SIZE);
+  bytes.writeUInt16LE(AF_INET, 0);
+  bytes.writeUInt32BE(address, 4);
+  return bytes;
 }
 
 let loaded: Libc | null | undefined;

@@ -6,6 +6,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import dgram from 'node:dgram';
 import fs from 'node:fs';
 import net from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { NetFrontend, Offload, OffloadCaps } from '../../net/netdev.ts';
 import type { NetHost } from '../../net/user/host.ts';
@@ -172,9 +173,9 @@ describe.skipIf(!usable)('against the TCP of Linux', () => {
         card.plug(userNet);
       });
       afterAll(async () => {
+        ip('netns', 'del', space);
         card.close();
         await userNet.close();
-        ip('netns', 'del', space);
       });
 
       const get = (port: number): string =>
@@ -269,6 +270,31 @@ describe.skipIf(!usable)('against the TCP of Linux', () => {
         }
         expect(answer).toBe('HELLO'.repeat(100000));
         expect((await server).out.trim()).toBe('10.0.2.2');
+      }, 20000);
+
+      it('gives an address and names to a DHCP client, and answers ping', async ({ skip }) => {
+        if (!fs.existsSync('/bin/busybox') && !fs.existsSync('/usr/bin/busybox')) return skip('no busybox');
+        const script = `${fs.mkdtempSync('/tmp/paravane-test-')}/dhcp`;
+        fs.writeFileSync(
+          script,
+          '#!/bin/sh\n[ "$1" = bound ] && echo "$ip $mask $router $dns $lease"\nexit 0\n',
+        );
+        fs.chmodSync(script, 0o755);
+        const { out } = await guest(['busybox', 'udhcpc', '-i', 'eth0', '-n', '-q', '-f', '-s', script]);
+        expect(out).toContain('10.0.2.15 24 10.0.2.2 10.0.2.3 86400');
+        fs.rmSync(script);
+        const name = await guest(['busybox', 'nslookup', 'localhost', '10.0.2.3']);
+        expect(name.out).toMatch(/127\.0\.0\.1|NXDOMAIN|SERVFAIL/);
+        expect((await guest(['busybox', 'ping', '-c', '2', '-i', '0.1', '10.0.2.2'])).out).toContain(
+          ' 0% packet loss',
+        );
+        // An address of this host's that is not the loopback: beyond the gateway, for the guest.
+        const outside = Object.values(networkInterfaces())
+          .flat()
+          .find((one) => one?.family === 'IPv4' && !one.internal);
+        if (outside === undefined || host.openPing?.(() => {}) === undefined) return;
+        const ping = await guest(['busybox', 'ping', '-c', '2', '-i', '0.1', '-s', '100', outside.address]);
+        expect(ping.out).toContain(' 0% packet loss');
       }, 20000);
 
       it('UDP: there and back, also in fragments; ping to the gateway', async () => {

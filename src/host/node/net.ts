@@ -4,6 +4,7 @@ import dgram from 'node:dgram';
 import dns from 'node:dns';
 import net from 'node:net';
 import type { HostTcp, HostUdp, NetHost } from '../../net/user/host.ts';
+import { openPing } from '../linux/ping.ts';
 import { errorText } from './errors.ts';
 
 class NodeTcp implements HostTcp {
@@ -141,6 +142,7 @@ export function nodeNetHost(): NetHost {
     },
     listen,
     openUdp,
+    openPing,
     resolvers,
     lookup,
     delay(milliseconds, call) {

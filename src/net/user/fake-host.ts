@@ -1,5 +1,5 @@
 /** A host for tests of the user-mode network: sockets that the test holds the other end of, and time by hand. */
-import type { HostTcp, HostUdp, NetHost } from './host.ts';
+import type { HostPing, HostTcp, HostUdp, NetHost } from './host.ts';
 
 export class FakeTcp implements HostTcp {
   onConnect: () => void = () => {};
@@ -53,6 +53,7 @@ export class FakeNetHost implements NetHost {
     [];
   servers: string[] = [];
   names: Record<string, string[]> = {};
+  openPing?: (onReply: (message: Uint8Array, address: number) => void) => HostPing | undefined;
   #now = 0;
   #timers: { at: number; call: () => void }[] = [];
   #next = 5000;

@@ -33,6 +33,12 @@ export interface HostUdp {
   close(): void;
 }
 
+/** Sends ICMP echo requests; the host puts an identifier of its own into them, and a checksum. */
+export interface HostPing {
+  send(message: Uint8Array, address: number): void;
+  close(): void;
+}
+
 export interface NetHost {
   /** IPv4 `address`. Always answers with `onConnect` or `onClose`, later. */
   connect(address: string, port: number): HostTcp;
@@ -48,6 +54,8 @@ export interface NetHost {
     port: number,
     onMessage: (data: Uint8Array, address: string, port: number) => void,
   ): Promise<HostUdp>;
+  /** A way to ping; undefined where the host lets only root. */
+  openPing?(onReply: (message: Uint8Array, address: number) => void): HostPing | undefined;
   /** The name servers that the host asks, as IPv4 addresses, `ADDRESS:PORT` where the port is not 53. */
   resolvers(): readonly string[];
   /** What the host's own resolver (hosts file and all) says; an empty list when it knows no such name. */

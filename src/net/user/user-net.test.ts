@@ -173,6 +173,28 @@ describe('neighbours', () => {
     expect(card.frames.length).toBe(2);
   });
 
+  it('passes ping on where the host can, and gives the answer the identifier of the guest', () => {
+    let reply: (message: Uint8Array, address: number) => void = () => {};
+    const sent: number[] = [];
+    let open = 0;
+    host.openPing = (onReply) => {
+      reply = onReply;
+      open++;
+      return { send: (_message, address) => void sent.push(address), close: () => void open-- };
+    };
+    const echo = { type: 8, code: 0, rest: 0x77770005, payload: Uint8Array.of(1) };
+    sendIp(1, serializeIcmp(echo), WORLD);
+    sendIp(1, serializeIcmp(echo), ip('10.0.2.77'));
+    expect(sent).toEqual([WORLD]);
+    reply(serializeIcmp({ type: 0, code: 0, rest: 0x11110005, payload: Uint8Array.of(1) }), WORLD);
+    reply(Uint8Array.of(1, 2, 3), WORLD);
+    const answer = next();
+    expect(answer.source).toBe(WORLD);
+    expect(parseIcmp(answer.payload)!.rest).toBe(0x77770005);
+    for (let id = 0; id < 100; id++) sendIp(1, serializeIcmp({ ...echo, rest: id << 16 }), WORLD);
+    expect(open).toBe(32);
+  });
+
   it('answers ping to itself, and warns once that others cannot be', () => {
     sendIp(1, serializeIcmp({ type: 8, code: 0, rest: 0x12340001, payload: Uint8Array.of(1, 2, 3) }), HOST);
     const answer = next();

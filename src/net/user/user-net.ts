@@ -30,6 +30,7 @@ import {
 import { DhcpServer } from './dhcp-server.ts';
 import { DnsForwarder } from './dns-forwarder.ts';
 import type { NetHost } from './host.ts';
+import { IcmpNat } from './icmp-nat.ts';
 import { type OpenForward, parseUserNetOptions, type UserNetConfig, type UserNetOptions } from './options.ts';
 import { GuestOutput, gatewayMac } from './output.ts';
 import { Reassembler } from './reassembly.ts';
@@ -53,6 +54,7 @@ export class UserNet implements Netdev {
   readonly #output: GuestOutput;
   readonly #tcp: TcpNat;
   readonly #udp: UdpNat;
+  readonly #icmpNat: IcmpNat;
   readonly #dhcp: DhcpServer;
   readonly #dns: DnsForwarder;
   readonly #fragments: Reassembler;
@@ -70,6 +72,7 @@ export class UserNet implements Netdev {
     const translate = (address: number, port: number) => this.#translate(address, port);
     this.#tcp = new TcpNat(host, this.#output, config.host, translate);
     this.#udp = new UdpNat(host, this.#output, config.host, translate);
+    this.#icmpNat = new IcmpNat(host, this.#output, config.host);
     this.#dhcp = new DhcpServer(config);
     this.#dns = new DnsForwarder(host);
     this.#fragments = new Reassembler(() => host.now());
@@ -123,6 +126,7 @@ export class UserNet implements Netdev {
   close(): Promise<void> {
     this.#tcp.close();
     this.#udp.close();
+    this.#icmpNat.close();
     this.#dns.close();
     return Promise.resolve();
   }
@@ -245,10 +249,11 @@ export class UserNet implements Netdev {
     const message = parseIcmp(packet.payload);
     if (message?.type !== ICMP_TYPE.ECHO) return;
     if (!this.#isOurs(packet.destination)) {
-      if (!this.#warnedPing && !this.#config.restrict) {
-        this.#warnedPing = true;
-        this.#warn('ping beyond the gateway is not answered: the host lets only root send it');
-      }
+      // Any port will do: the question is only whether the address may be reached.
+      if (this.#translate(packet.destination, 1) === undefined) return;
+      if (this.#icmpNat.echo(packet.source, packet.destination, message) || this.#warnedPing) return;
+      this.#warnedPing = true;
+      this.#warn('ping beyond the gateway is not answered: the host lets only root send it');
       return;
     }
     this.#output.packet(
