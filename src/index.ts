@@ -7,6 +7,8 @@ import type { MachineOptions } from './machine/options.ts';
 import type { Vm } from './machine/vm.ts';
 import { createVm } from './machine/vm.ts';
 
+export { ensureGuest } from './host/node/guests.ts';
+export type { Guest, GuestName } from './host/node/guests.ts';
 export { ParavaneError, UsageError, HostError, BugError } from './core/errors.ts';
 export type { TraceSink } from './core/trace.ts';
 export type { Console } from './machine/console.ts';

@@ -23,7 +23,7 @@ Names, defaults and syntax are QEMU's: \`first,key=value,flag\`, with \`,,\` for
 
 /** Text in a table cell. */
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
-const code = (text: string): string => (text === '' ? '' : `\`${cell(text)}\``);
+const code = (text: string): string => (text === '' ? '' : `\`${text}\``);
 
 function propertyTable(properties: readonly Property[]): string {
   const rows = [...properties]
