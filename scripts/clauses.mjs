@@ -16,7 +16,7 @@ const IMPLEMENTED = [
   /^General Initialization And Device Operation/,
   /^Reserved Feature Bits/,
   /^Virtio Transport Options \/ Virtio Over (PCI Bus|MMIO)/,
-  /^Device Types \/ (Entropy|Console|Block) Device/,
+  /^Device Types \/ (Entropy|Console|Block|Memory Balloon) Device/,
   /^Device Types \/ Network Device \/ Device configuration layout/,
   /^Device Types \/ Network Device \/ Device Operation \/ (Packet Transmission|Setting Up|Processing of Incoming)/,
   /^Device Types \/ Network Device \/ .*(Receive Filtering|MAC Address Filtering|VLAN Filtering|Gratuitous|Automatic receive)/,

@@ -1,7 +1,7 @@
 /**
- * A bench for device tests: the driver's side of a device with no ring and no transport in between. It keeps
- * each queue as a plain list, with the rules that a device relies on: pop in order, complete in any order, and
- * notifications only where the device asked for them.
+ * Stands in for a transport in device tests: no ring, no memory, no registers. It keeps each queue as a plain list,
+ * with the rules that a device relies on: pop in order, complete in any order, and notifications only where the
+ * device asked for them. The whole way is tested in ring.test.ts.
  */
 import { assert } from '../../core/errors.ts';
 import type { DeviceHost, VirtioDevice } from '../device.ts';
