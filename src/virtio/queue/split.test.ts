@@ -281,6 +281,29 @@ describe('notifications', () => {
     expect([ring.usedFlags, ring.queue.available]).toEqual([0, 1]);
   });
 
+  it('are asked for at each chain when the device takes them one by one', () => {
+    const ring = new TestRing({ eventIdx: true });
+    ring.desc(0, DATA, 1).offer(0, 0);
+    ring.queue.push(ring.queue.pop()!, 0);
+    expect(ring.availEvent).toBe(1);
+    ring.queue.push(ring.queue.pop()!, 0);
+    expect(ring.availEvent).toBe(2);
+  });
+
+  it('are not missed when the driver adds a buffer just before it could see that they are wanted', () => {
+    for (const eventIdx of [false, true]) {
+      const ring = new TestRing({ eventIdx });
+      ring.desc(0, DATA, 1).desc(1, DATA, 1).offer(0);
+      const { queue } = ring;
+      const ask = queue.setNotification.bind(queue);
+      queue.setNotification = (enabled) => {
+        if (enabled && ring.availIdx === 1) ring.offer(1);
+        ask(enabled);
+      };
+      expect(ring.drain()).toBe(2);
+    }
+  });
+
   it('interrupt once for a batch', () => {
     const ring = new TestRing();
     ring.desc(0, DATA, 1).desc(1, DATA, 1).offer(0, 1);

@@ -199,6 +199,23 @@ describe('device reset', () => {
     expect((await rig.request(0, [bytes(1)], [1])).length).toBe(1);
   });
 
+  it('that ends late changes nothing in the life after the next one', async () => {
+    const rig = await started();
+    let end = () => {};
+    rig.device.pending = new Promise((resolve) => (end = resolve));
+    rig.driver.ops.setStatus(0);
+    const first = rig.device.pending;
+    rig.device.pending = undefined;
+    // The machine is reset meanwhile, and the driver starts anew.
+    rig.fn.reset();
+    rig.bus.assignBars();
+    await rig.start();
+    end();
+    await first;
+    await rig.bus.pause();
+    expect(rig.driver.status).toBe(15);
+  });
+
   it('dev:Basic Facilities of a Virtio Device / Device Reset#2 a device that was reset neither notifies nor touches its queues', async () => {
     const rig = await started();
     rig.device.hold = true;
