@@ -248,6 +248,9 @@ function byteSwap(value: number): number {
   return ((value >>> 24) | ((value >>> 8) & 0xff00) | ((value & 0xff00) << 8) | ((value & 0xff) << 24)) >>> 0;
 }
 
+/** Type of usable memory (ACPI 6.4 §15). */
+export const E820_RAM = 1;
+
 /** The `etc/e820` file: base, length, type, 20 bytes an entry, little-endian. */
 export function encodeE820(
   entries: readonly { readonly base: number; readonly size: number; readonly type: number }[],

@@ -16,7 +16,7 @@ import { type ApicProcessor, LocalApic } from './apic/local.ts';
 import { ApicBus } from './apic/messages.ts';
 import { lapicHandler } from './apic/window.ts';
 import { fillCmos } from './cmos.ts';
-import { FW_CFG, FwCfg } from './fwcfg.ts';
+import { E820_RAM, FW_CFG, FwCfg, encodeE820 } from './fwcfg.ts';
 import { Hpet } from './hpet.ts';
 import { I8042 } from './i8042.ts';
 import {
@@ -138,6 +138,8 @@ export class Platform {
     this.fwCfg.setNumber(FW_CFG.ramSize, memory.size, 8);
     this.fwCfg.setNumber(FW_CFG.cpuCount, options.processors.length, 2);
     this.fwCfg.setNumber(FW_CFG.maxCpus, options.processors.length, 2);
+    const ram = memory.regions.map(({ gpa, size }) => ({ base: gpa, size, type: E820_RAM }));
+    this.fwCfg.addFile({ name: 'etc/e820', data: encodeE820(ram) });
 
     const { power: facts } = this.info;
     this.power = new PowerManagement({
