@@ -7,6 +7,7 @@ export const TRACE_POINTS: readonly string[] = [
   'cpu.port.write',
   'cpu.translate',
   'machine.reset',
+  'virtio.balloon.pages',
   'virtio.blk.complete',
   'virtio.blk.request',
   'virtio.console.control',

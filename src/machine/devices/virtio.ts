@@ -1,6 +1,8 @@
 /** The virtio devices that -device can plug: their classes, as QEMU names and describes them. */
 import type { Property } from '../../qapi/property.ts';
 import type { DeviceCategory } from '../../qapi/help.ts';
+import { VirtioBalloon } from '../../virtio/device/balloon/device.ts';
+import { balloonProperties, balloonSettings } from '../../virtio/device/balloon/properties.ts';
 import { VirtioBlk } from '../../virtio/device/blk/device.ts';
 import { blkProperties, blkSettings } from '../../virtio/device/blk/properties.ts';
 import { serialProperties } from '../../virtio/device/console/properties.ts';
@@ -88,10 +90,26 @@ function createRng(context: DeviceContext, request: DeviceRequest, variant: Virt
   return { id: request.id, className: request.className };
 }
 
+function createBalloon(
+  context: DeviceContext,
+  request: DeviceRequest,
+  variant: VirtioVariant,
+): PluggedDevice {
+  const device = new VirtioBalloon({
+    clock: context.clock,
+    tracer: context.tracer,
+    memory: context.memory,
+    settings: balloonSettings(request.values),
+  });
+  plugVirtio(context, request, device, variant);
+  return { id: request.id, className: request.className };
+}
+
 export const virtioClasses: readonly DeviceClass[] = [
   ...pciClasses('virtio-blk', 'Storage', blkProperties, createBlk),
   ...pciClasses('virtio-net', 'Network', netProperties, createNet),
   ...pciClasses('virtio-serial', 'Input', serialProperties, createController),
   ...portClasses,
   ...pciClasses('virtio-rng', 'Misc', rngProperties, createRng),
+  ...pciClasses('virtio-balloon', 'Misc', balloonProperties, createBalloon),
 ];
