@@ -150,7 +150,7 @@ describe('the legacy interface', () => {
     // "...using any width accesses": the same bytes, whatever the width.
     expect([read(rig, 25, 2), read(rig, 27, 1), read(rig, 28, 4)]).toEqual([0x0302, 4, 0x08070605]);
     write(rig, 26, 2, 0xbeef);
-    expect([...rig.device.config.slice(0, 5)]).toEqual([1, 2, 0xef, 0xbe, 5]);
+    expect(rig.device.config.slice(0, 5)).toEqual(bytes(1, 2, 0xef, 0xbe, 5));
     rig.bus.writeConfig(rig.fn.msix!.capability + 2, 2, 0);
     expect(read(rig, 22, 2)).toBe(0xbeef);
   });
