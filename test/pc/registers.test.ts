@@ -1,7 +1,10 @@
 /** The PC's registers, access by access, beside those of a stopped QEMU. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { PcRig } from '../../src/pc/rig.ts';
 import { QemuRegisters, haveQemu } from './qemu-monitor.ts';
+
+// Each access is a question to another process.
+vi.setConfig({ testTimeout: 60_000 });
 
 /** `ignore`: bits in which we follow the data sheet and QEMU does not; each is explained where it is used. */
 type Step =
