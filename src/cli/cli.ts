@@ -74,6 +74,7 @@ export async function runMachine(context: Cli, config: MachineConfig): Promise<n
     if (config.pidfile !== undefined) removePidFile = process.writePidFile(config.pidfile);
     stopListening = watch(context, machine);
     if (!config.startPaused) machine.cont();
+    else context.messages.note('the processor is not started (-S), and there is no monitor yet to start it');
     const info = await machine.wait();
     if (config.stats) printStats(context, machine, board.cpu.stats());
     return exitCode(context, info);
@@ -93,6 +94,10 @@ function watch(context: Cli, machine: Machine): () => void {
     if (state === 'io-error')
       say.warn('the machine stopped after a failed disk write; there is no way to go on yet but to end it');
     if (state === 'guest-panicked') say.warn('the guest panicked');
+  });
+  machine.events.on('tripleFault', () => {
+    const what = machine.config.rebootExits ? 'the machine ends' : 'the machine is reset';
+    say.warn(`triple fault in the guest: ${what}`);
   });
   return process.onSignal((signal) => {
     say.note(`terminating on signal ${signal}`);

@@ -4,6 +4,7 @@
  */
 import { ensureGuest } from '../host/node/guests.ts';
 import type { Guest, GuestName } from '../host/node/guests.ts';
+import { temporaryDisk } from '../host/node/temporary-disk.ts';
 import { UsageError } from '../core/errors.ts';
 import { configure } from '../machine/configure.ts';
 import { parseCommandLine, shellQuote } from '../qapi/parse-command-line.ts';
@@ -13,7 +14,13 @@ import { guestName } from './image.ts';
 import { progressLine } from './progress.ts';
 import { runSelfTest } from './selftest.ts';
 
-/** The options that a guest is started with; `scratch` is an empty disk for the tiny one. */
+/** A second console, /dev/hvc0, that goes nowhere: to be found by its driver. */
+const CONSOLE = ['-chardev', 'null,id=hvc0', '-device', 'virtconsole,chardev=hvc0'];
+
+/** Bytes of the tiny guest's empty disk: sparse, and gone afterwards. */
+const SCRATCH_SIZE = 64 * 2 ** 20;
+
+/** The options that a guest is started with. */
 export function guestOptions(name: GuestName, guest: Guest, extraCmdline: string, size?: string): string[] {
   const common = ['-nographic', '-kernel', guest.kernel, '-initrd', guest.initrd];
   const cmdline = [
@@ -64,12 +71,18 @@ export async function runCommand(context: Cli, argv: readonly string[]): Promise
   if (selftest || (name === 'tiny' && !process.stdinIsTerminal && options.length === 0))
     return runSelfTest(context, guest, options);
   const size = process.terminalSize();
+  const disk = name === 'tiny' ? temporaryDisk(SCRATCH_SIZE) : undefined;
   const words = [
     ...guestOptions(name, guest, '', size === undefined ? undefined : `${size.columns}x${size.rows}`),
+    ...(disk === undefined ? [] : ['-drive', `file=${disk.path},if=virtio,format=raw`, ...CONSOLE]),
     ...options,
   ];
   process.stderr(`Running ${name}: paravane ${words.map(shellQuote).join(' ')}\n`);
   if (process.stdinIsTerminal) process.stderr('Ctrl-A X ends it, Ctrl-A H lists the other keys.\n');
-  const { given, images } = parseCommandLine(words);
-  return runMachine(context, configure(given, images));
+  try {
+    const { given, images } = parseCommandLine(words);
+    return await runMachine(context, configure(given, images));
+  } finally {
+    disk?.remove();
+  }
 }

@@ -35,6 +35,7 @@ export async function createMachineFrom(
   const closeTrace = connectTrace(tracer, config.trace, clock, host, machine);
   const backends = await Backends.open(config, host, {
     onQuit: () => void machine.quit({ reason: 'host-signal', code: 0 }),
+    onSave: () => host.warn('writing changes back to images is not available yet'),
     now: () => clock.now() / 1e6,
   });
   try {

@@ -45,6 +45,8 @@ export interface MachineEvents {
   stop: [state: MachineState];
   reset: [guest: boolean];
   powerdown: [];
+  /** The processor shut down: a fault while it delivered a double fault. A reset or the end follows. */
+  tripleFault: [];
   shutdown: [info: ExitInfo];
   /** A driver in the guest broke a rule: the device, and what it did. Once for each. */
   guestError: [device: string, message: string];
@@ -210,7 +212,7 @@ export class Machine implements AsyncDisposable {
   }
 
   #guestReset(why: 'guest-reset' | 'triple-fault'): void {
-    if (why === 'triple-fault') this.events.emit('warning', 'the processor shut down (triple fault)');
+    if (why === 'triple-fault') this.events.emit('tripleFault');
     if (!this.config.rebootExits) return this.#ask({ kind: 'reset', guest: true });
     const info: ExitInfo = { reason: 'guest-reset', code: 0 };
     if (!this.config.shutdownStops) return this.#ask({ kind: 'exit', info });
