@@ -32,6 +32,9 @@ export interface ProcessorOptions {
   readonly hotThreshold?: number;
 }
 
+/** Hot blocks that are translated into one WebAssembly module. */
+const TRANSLATION_BATCH = 24;
+
 export const DEFAULT_HOT_THRESHOLD = 128;
 
 export class Processor implements CpuInterface {
@@ -80,7 +83,8 @@ export class Processor implements CpuInterface {
       this.handlers,
       Number.isFinite(threshold) ? threshold : 0x7fffffff,
     );
-    this.translator = new Translator(this.engine, this.code, tracer);
+    // A threshold of 1 is for tests: everything is translated before it runs.
+    this.translator = new Translator(this.engine, this.code, tracer, threshold <= 1 ? 1 : TRANSLATION_BATCH);
     this.guestMemory.onWrite((gpa, length) => this.code.written(gpa, length));
     this.#run = this.engine.runtime.run as unknown as () => number;
     this.reset();
@@ -123,7 +127,7 @@ export class Processor implements CpuInterface {
       },
       hot: (entry: number) => {
         const block = this.#blockOf(entry);
-        if (block !== undefined) this.translator.translate(block);
+        if (block !== undefined) this.translator.enqueue(block);
       },
     };
     return host as unknown as Record<string, (...args: never[]) => unknown>;
@@ -170,6 +174,7 @@ export class Processor implements CpuInterface {
     this.#view.setInt32(L.BUDGET, budget, true);
     const result = this.#run();
     this.#instructions += budget - this.#view.getInt32(L.BUDGET, true);
+    this.translator.flush();
     this.code.releaseRetired();
     return (['budget', 'halted', 'shutdown', 'stopped'] as const)[result]!;
   }

@@ -22,59 +22,86 @@ export class Translator {
   readonly #engine: Engine;
   readonly #cache: CodeCache;
   readonly #trace: TracePoint;
+  readonly #batch: number;
+  #queue: Block[] = [];
   regions = 0;
+  modules = 0;
   instructions = 0;
   bytes = 0;
-  milliseconds = 0;
 
-  constructor(engine: Engine, cache: CodeCache, tracer: Tracer) {
+  /** @param batch hot blocks that wait before they are translated together */
+  constructor(engine: Engine, cache: CodeCache, tracer: Tracer, batch: number) {
     this.#engine = engine;
     this.#cache = cache;
+    this.#batch = batch;
     this.#trace = tracer.point('cpu.translate');
   }
 
   stats(): Record<string, number> {
     return {
       regions: this.regions,
+      regionModules: this.modules,
       regionInstructions: this.instructions,
       regionBytes: this.bytes,
     };
   }
 
-  /** Makes a region around a hot block, if it can be translated. */
-  translate(hot: Block): void {
+  /**
+   * Notes a hot block. A WebAssembly module costs far more to make than a function in it, so that regions are made
+   * in batches; until then the interpreter goes on.
+   */
+  enqueue(hot: Block): void {
     if ((hot.mode & L.MODE_CODE) !== 2) return;
-    const blocks = selectRegion(this.#cache, hot);
-    if (!blocks.some(({ block }) => block === hot)) return;
+    this.#queue.push(hot);
+    if (this.#queue.length >= this.#batch) this.flush();
+  }
+
+  /** Translates what is waiting. Blocks that have meanwhile become part of a region, or are gone, are left out. */
+  flush(): void {
+    if (this.#queue.length === 0) return;
+    const queue = this.#queue;
+    this.#queue = [];
     const module = new ModuleBuilder();
     module.importMemory(this.#engine.memoryImport);
     const runtime = (name: RuntimeFunction): number => {
       const [params, result] = RUNTIME_FUNCTIONS[name];
       return module.importFunction('runtime', name, params, result);
     };
-    const f = new FunctionBuilder(['i32', 'i64'], 'i32');
-    writeRegion(f, new RegionEmitter(f, runtime), blocks);
-    module.addFunction('r', ['i32', 'i64'], 'i32', f);
+    const batch: RegionBlock[][] = [];
+    const taken = new Set<Block>();
+    for (const hot of queue) {
+      if (taken.has(hot) || hot.region !== undefined || this.#cache.peek(hot.physical, hot.mode) !== hot)
+        continue;
+      const blocks = selectRegion(this.#cache, hot);
+      if (!blocks.some(({ block }) => block === hot)) continue;
+      const f = new FunctionBuilder(['i32', 'i64'], 'i32');
+      writeRegion(f, new RegionEmitter(f, runtime), blocks);
+      module.addFunction(`r${batch.length}`, ['i32', 'i64'], 'i32', f);
+      batch.push(blocks);
+      for (const { block } of blocks) taken.add(block);
+      if (this.#trace.on)
+        this.#trace.emit({
+          physical: hot.physical,
+          blocks: blocks.length,
+          instructions: blocks.reduce((sum, block) => sum + block.insns.length, 0),
+        });
+    }
+    if (batch.length === 0) return;
     const code = module.build();
     const exports = this.#engine.instantiate(code);
-    const index = this.#engine.allocate(exports.r as () => number);
-    const region: Region = {
-      index,
-      page: Math.floor(hot.physical / 4096),
-      blocks: blocks.map(({ block }) => block),
-    };
-    this.#cache.addRegion(region, region.blocks);
-    this.regions++;
-    const insns = blocks.reduce((sum, block) => sum + block.insns.length, 0);
-    this.instructions += insns;
+    for (const [i, regionBlocks] of batch.entries()) {
+      const blocks = regionBlocks.map(({ block }) => block);
+      const region: Region = {
+        index: this.#engine.allocate(exports[`r${i}`] as () => number),
+        page: Math.floor(blocks[0]!.physical / 4096),
+        blocks,
+      };
+      this.#cache.addRegion(region, blocks);
+      this.instructions += regionBlocks.reduce((sum, block) => sum + block.insns.length, 0);
+    }
+    this.regions += batch.length;
+    this.modules++;
     this.bytes += code.length;
-    if (this.#trace.on)
-      this.#trace.emit({
-        physical: hot.physical,
-        blocks: blocks.length,
-        instructions: insns,
-        bytes: code.length,
-      });
   }
 }
 
