@@ -110,6 +110,8 @@ export class TcpConnection implements Waiter {
   /** End of the window that the guest was told of; it never goes back. */
   #rcvEdge = 0;
   #ackNow = false;
+  /** The card had no room for the last segment. */
+  #blocked = false;
   #probe = false;
   #duplicates = 0;
   /** The host has ended: a FIN follows the last byte. */
@@ -170,6 +172,7 @@ export class TcpConnection implements Waiter {
 
   /** The card has room again. */
   resume(): boolean {
+    this.#blocked = false;
     return this.state === 'closed' || this.#output();
   }
 
@@ -454,6 +457,7 @@ export class TcpConnection implements Waiter {
   }
 
   #wait(): boolean {
+    this.#blocked = true;
     this.#env.output.whenRoom(this);
     return false;
   }
@@ -530,6 +534,8 @@ export class TcpConnection implements Waiter {
     const left = this.#deadline - this.#env.host.now();
     if (left > 0) return this.#arm(left);
     if (this.state === 'time-wait') return this.#finish(false);
+    // A card without room (a guest that is stopped, or busy) has not lost anything: it is still to be asked.
+    if (this.#blocked) return this.#arm(this.#timeout);
     if (++this.#retries > MAX_RETRIES) return this.abort();
     const idle = this.#sndNxt === this.#sndUna && this.#queue.length === 0;
     this.#timeout = Math.min(MAX_TIMEOUT, this.#timeout * 2);

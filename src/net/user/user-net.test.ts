@@ -620,6 +620,19 @@ describe('TCP', () => {
     expect(parseIpv4(parseEthernet(card.frames[2]!.frame)!.payload)!.protocol).toBe(1);
   });
 
+  it('does not give a guest up that is stopped: its card has no room, and loses nothing', () => {
+    const peer = new Peer();
+    const socket = peer.open();
+    card.room = 0;
+    socket.onData(Uint8Array.of(1, 2, 3));
+    host.advance(3600_000);
+    expect(socket.destroyed).toBe('no');
+    card.room = 10;
+    net.acceptInput();
+    expect(nextTcp().payload).toEqual(Uint8Array.of(1, 2, 3));
+    expect(card.frames).toEqual([]);
+  });
+
   it('asks for a guest nobody has heard of, then opens the forwarded connection to it', async () => {
     await start({ hostfwd: ['tcp::2222-:22'] }, false);
     expect(host.listeners[0]).toMatchObject({ address: '0.0.0.0', port: 2222 });
