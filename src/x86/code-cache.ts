@@ -50,7 +50,8 @@ export class CodeCache {
   readonly #view: DataView;
   readonly #bytes: Uint8Array;
   readonly #pageTable: Uint32Array;
-  readonly #codeLines: BigUint64Array;
+  /** Two words for each page: lines 0-31, lines 32-63. */
+  readonly #codeLines: Uint32Array;
   readonly #hash: DataView;
   readonly #decoder: Decoder;
   readonly #handlers: HandlerLibrary;
@@ -70,7 +71,7 @@ export class CodeCache {
     this.#view = new DataView(buffer);
     this.#bytes = new Uint8Array(buffer);
     this.#pageTable = new Uint32Array(buffer, L.PAGE_TABLE, L.PAGE_TABLE_ENTRIES);
-    this.#codeLines = new BigUint64Array(buffer, L.CODE_LINES, L.PAGE_TABLE_ENTRIES);
+    this.#codeLines = new Uint32Array(buffer, L.CODE_LINES, 2 * L.PAGE_TABLE_ENTRIES);
     this.#hash = new DataView(buffer, L.HASH, L.HASH_ENTRIES * 16);
     this.#decoder = decoder;
     this.#handlers = handlers;
@@ -201,8 +202,8 @@ export class CodeCache {
     this.#next = (record + 15) & ~15;
     this.#view.setInt32(address, this.#hotThreshold, true);
     this.#view.setUint32(address + 4, insns.length, true);
-    this.#view.setBigUint64(address + 8, BigInt(physical), true);
-    this.#view.setBigUint64(address + 16, nextPage < 0 ? 0n : BigInt(nextPage) * 4096n + 1n, true);
+    setUint64(this.#view, address + 8, physical);
+    setUint64(this.#view, address + 16, nextPage < 0 ? 0 : nextPage * 4096 + 1);
     const block: Block = { physical, mode, address, insns, nextPage, end, region: undefined };
     this.blocksDecoded++;
     this.insnsDecoded += insns.length;
@@ -253,9 +254,8 @@ export class CodeCache {
   /** From now on writes to these bytes of the page are noticed. */
   #markCode(page: number, from: number, to: number): void {
     if (page >= this.#pageTable.length) return;
-    let mask = 0n;
-    for (let line = from >> 6; line <= (to - 1) >> 6; line++) mask |= 1n << BigInt(line);
-    this.#codeLines[page]! |= mask;
+    for (let line = from >> 6; line <= (to - 1) >> 6; line++)
+      this.#codeLines[2 * page + (line >> 5)]! |= 1 << (line & 31);
     const flags = this.#pageTable[page]!;
     if ((flags & L.PAGE_CODE) === 0) {
       this.#pageTable[page] = flags | L.PAGE_CODE;
@@ -281,7 +281,7 @@ export class CodeCache {
   invalidate(page: number): void {
     const code = this.#pages.get(page);
     if (page < this.#pageTable.length) {
-      this.#codeLines[page] = 0n;
+      this.#codeLines.fill(0, 2 * page, 2 * page + 2);
       this.#pageTable[page]! &= ~L.PAGE_CODE;
     }
     if (code === undefined) return;
@@ -307,7 +307,7 @@ export class CodeCache {
     this.flushes++;
     for (const [page, code] of this.#pages) {
       if (page < this.#pageTable.length) {
-        this.#codeLines[page] = 0n;
+        this.#codeLines.fill(0, 2 * page, 2 * page + 2);
         this.#pageTable[page]! &= ~L.PAGE_CODE;
       }
       for (const region of code.regions) this.#retired.push(region);
@@ -344,7 +344,12 @@ export class CodeCache {
   }
 }
 
+function setUint64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value % 0x1_0000_0000, true);
+  view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
+}
+
 /** True when nothing may follow an instruction in its block. */
 export function endsBlock(insn: Insn): boolean {
-  return insn.def.flagSet.has('end');
+  return insn.def.ends;
 }

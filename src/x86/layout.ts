@@ -92,8 +92,9 @@ export const EXC_VECTOR = 1872;
 export const EXC_ERROR = 1876;
 /** i32: bit set of ATTENTION_*; nonzero makes the dispatcher stop at the next block boundary. */
 export const ATTENTION = 1880;
-/** i32: 1 after STI / MOV SS, until the next instruction is done. */
+/** i32: 1 after STI, SHADOW_STACK after MOV SS and POP SS (debug traps wait too), until the next instruction is done. */
 export const SHADOW = 1884;
+export const SHADOW_STACK = 2;
 /** i32: 1 while a translated region runs: memory helpers then fail without raising (the interpreter repeats it). */
 export const IN_REGION = 1888;
 /** i32: 1 in HLT. */

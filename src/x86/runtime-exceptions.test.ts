@@ -227,6 +227,30 @@ describe('64-bit delivery', () => {
     expect(m.get32(L.ATTENTION) & L.ATTENTION_TRAP).toBe(L.ATTENTION_TRAP);
   });
 
+  it('single-step: not after INT, not after a SYSCALL that masks TF, at once after a SYSRET that sets it', () => {
+    const m = long(3);
+    m.setPhys64(TSS_AT + 4, 0xa000n);
+    m.gate64(0x80, HANDLER, 15, 3);
+    m.gate64(1, HANDLER + 0x100n);
+    m.rflags = TF | 2n;
+    m.exec('cd80');
+    m.call('trapStep');
+    expect(m.rip).toBe(HANDLER);
+    m.rflags = TF | 2n;
+    m.call('trapStep');
+    expect(m.rip).toBe(HANDLER + 0x100n);
+
+    const n = long();
+    n.setPhys64(TSS_AT + 4, 0xa000n);
+    n.gate64(1, HANDLER + 0x100n);
+    n.set64(L.STAR, (0x1bn << 48n) | (8n << 32n));
+    n.set64(L.RCX, 0x5000);
+    n.set64(L.GPR + 88, TF | 2n);
+    n.exec('480f07');
+    expect(n.rip).toBe(HANDLER + 0x100n);
+    expect(frame(n, 2)).toEqual([0x5000n, 0x2bn]);
+  });
+
   it('IRET to a 32-bit program keeps the bases that 64-bit mode hides', () => {
     const m = long();
     m.segment(SEGMENT.DS, USER_DATA, 0x1234000, 0xffffffff, DATA32 | DPL3);

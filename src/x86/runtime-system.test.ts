@@ -86,7 +86,7 @@ describe('loading segment registers', () => {
     const m = flat();
     m.set64(L.RAX, KERNEL_DATA);
     expect(m.exec('8ed0')).toBe(L.END_BLOCK);
-    expect(m.get32(L.SHADOW)).toBe(1);
+    expect(m.get32(L.SHADOW)).toBe(L.SHADOW_STACK);
   });
 
   it('null: allowed in DS, then an access is a #GP; in 64-bit mode also in SS below ring 3', () => {
@@ -303,6 +303,19 @@ describe('control registers', () => {
     expect(raises(m, '0f21e1')).toEqual([6, -1]);
   });
 
+  it('DR7.GD reports the next access to a debug register', () => {
+    const m = long();
+    m.gate64(1, 0x6000n);
+    m.set64(L.RAX, 0x2000);
+    m.exec('0f23f8');
+    const { rip } = m;
+    m.step('0f21c1');
+    expect(m.rip).toBe(0x6000n);
+    expect(m.phys64(Number(m.rsp))).toBe(rip);
+    expect([m.get64(L.DR + 48) & 0x2000n, m.get64(L.DR + 56)]).toEqual([0x2000n, 0x400n]);
+    expect(m.exec('0f21c1')).toBe(L.NEXT);
+  });
+
   it('UMIP keeps SGDT, SLDT, SMSW from ring 3', () => {
     const m = long(3);
     m.set64(L.CR4, m.get64(L.CR4) | 0x800n);
@@ -338,7 +351,7 @@ describe('model-specific registers', () => {
   it('refuse non-canonical bases, reserved bits of EFER and unknown types', () => {
     const m = long();
     for (const [index, value] of [
-      [0xc0000101, 1n << 47n],
+      [0xc0000101, 1n << 57n],
       [0xc0000082, 1n << 63n],
       [0xc0000080, 0x1_0000n],
       [0xc0000080, 0xc01n], // LME off while paging
@@ -513,7 +526,7 @@ describe('the rest', () => {
     expect(m.exec('f3480faed0')).toBe(L.NEXT);
     m.exec('f30faec3');
     expect(m.get64(L.RBX)).toBe(0x1234_5678n);
-    m.set64(L.RAX, 1n << 47n);
+    m.set64(L.RAX, 1n << 57n);
     expect(raises(m, 'f3480faed8')).toEqual([13, 0]);
   });
 

@@ -4,7 +4,7 @@
  */
 import type { CompiledDef, MandatoryPrefix, OpcodeTable } from '../table/compile.ts';
 import { VEX_MAPS } from '../table/compile.ts';
-import type { Insn, MemAddress, Operand } from './insn.ts';
+import { type Insn, makeOperand, type MemAddress, type Operand } from './insn.ts';
 
 export const SEG_ES = 0;
 export const SEG_CS = 1;
@@ -170,15 +170,14 @@ export class Decoder {
     const def = this.#choose(map, byte, modrm, prefix, map >= VEX_MAPS ? vexW : (rex >> 3) & 1, rex & 1);
     if (def === undefined) return 'ud';
     // VEX.vvvv that names no operand must be 1111b (SDM volume 2, 2.3.5.6)
-    if (vvvv !== 0 && !def.operandCodes.includes('By')) return 'ud';
-    const flags = def.flagSet;
-    if (code === 2 ? flags.has('i64') : flags.has('o64')) return 'ud';
+    if (vvvv !== 0 && !def.hasVvvv) return 'ud';
+    if (code === 2 ? def.isI64 : def.isO64) return 'ud';
 
     let opsize: 2 | 4 | 8 = code === 0 ? (has66 ? 4 : 2) : has66 && def.prefix !== '66' ? 2 : 4;
     if (code === 0 && def.prefix === '66') opsize = 4;
     if (code === 2) {
-      if (rex & 8 || flags.has('f64')) opsize = 8;
-      else if (flags.has('d64') && opsize === 4) opsize = 8;
+      if (rex & 8 || def.isF64) opsize = 8;
+      else if (def.isD64 && opsize === 4) opsize = 8;
     }
     const addrsize: 2 | 4 | 8 = code === 2 ? (has67 ? 4 : 8) : (code === 1) === !has67 ? 4 : 2;
 
@@ -192,21 +191,21 @@ export class Decoder {
       if (operandCode === 'Ob' || operandCode === 'Ov') {
         const disp = addrsize === 8 ? this.#u64() : addrsize === 4 ? this.#s32() >>> 0 : this.#u16();
         mem = { base: -1, index: -1, scale: 0, disp, seg: SEG_DS, ripRelative: false };
-        operands.push({ kind: 'mem', size: operandCode === 'Ob' ? 1 : opsize });
+        operands.push(makeOperand('mem', 0, operandCode === 'Ob' ? 1 : opsize));
         continue;
       }
       const operand = this.#operand(operandCode, opsize, rex, byte, modrm, vvvv, code);
       if (operand === undefined) return 'ud';
       operands.push(operand);
     }
-    if (lock && !(flags.has('lock') && operands[0]?.kind === 'mem')) return 'ud';
+    if (lock && !(def.mayLock && operands[0]?.kind === 'mem')) return 'ud';
     const length = this.#at - start;
     if (mem !== undefined) {
       if (seg >= 0) mem.seg = seg;
       if (mem.ripRelative) mem.disp = Number(mem.disp) + offset + length;
     }
-    for (const [i, operand] of operands.entries())
-      if (operand.kind === 'rel') operands[i] = { ...operand, reg: operand.reg + offset + length };
+    if (def.ends && operands.length > 0 && operands[0]!.kind === 'rel')
+      operands[0] = makeOperand('rel', operands[0]!.reg + offset + length, operands[0]!.size);
     return {
       def,
       offset,
@@ -308,7 +307,7 @@ export class Decoder {
       case 'B': {
         // Edb, Edw: a 32-bit register, or memory of one or two bytes
         const size = sizeOf(isMem ? operandCode.at(-1)! : operandCode[1]!, opsize, rex);
-        if (kind === 'E' && isMem) return { kind: 'mem', size };
+        if (kind === 'E' && isMem) return makeOperand('mem', 0, size);
         if (kind === 'R' && isMem) return undefined;
         const reg =
           kind === 'G'
@@ -318,79 +317,81 @@ export class Decoder {
               : kind === 'B'
                 ? vvvv
                 : rmField;
-        if (size === 1 && (rex & 0x40) === 0 && reg >= 4)
-          return { kind: 'gpr', reg: reg - 4, size, high: true };
-        return { kind: 'gpr', reg, size, high: false };
+        if (size === 1 && (rex & 0x40) === 0 && reg >= 4) return makeOperand('gpr', reg - 4, size, true);
+        return makeOperand('gpr', reg, size, false);
       }
       case 'M': {
         if (!isMem) return undefined;
         const suffix = operandCode.slice(1);
-        if (suffix === '') return { kind: 'mem', size: 0 };
-        if (suffix === 'p') return { kind: 'mem', size: opsize + 2 };
-        if (suffix === 'dq') return { kind: 'mem', size: 16 };
-        if (suffix === 't') return { kind: 'mem', size: 10 };
-        return { kind: 'mem', size: sizeOf(suffix, opsize, rex) };
+        if (suffix === '') return makeOperand('mem', 0, 0);
+        if (suffix === 'p') return makeOperand('mem', 0, opsize + 2);
+        if (suffix === 'dq') return makeOperand('mem', 0, 16);
+        if (suffix === 't') return makeOperand('mem', 0, 10);
+        return makeOperand('mem', 0, sizeOf(suffix, opsize, rex));
       }
       case 'A':
-        if (operandCode === 'AL') return { kind: 'gpr', reg: 0, size: 1, high: false };
-        if (operandCode === 'AX') return { kind: 'gpr', reg: 0, size: 2, high: false };
+        if (operandCode === 'AL') return makeOperand('gpr', 0, 1, false);
+        if (operandCode === 'AX') return makeOperand('gpr', 0, 2, false);
         // Ap: offset first, then the selector as a second immediate
-        return {
-          kind: 'imm',
-          size: opsize + 2,
-          value:
-            (opsize === 2 ? BigInt(this.#u16()) : BigInt(this.#s32() >>> 0)) | (BigInt(this.#u16()) << 32n),
-        };
+        return makeOperand(
+          'imm',
+          0,
+          opsize + 2,
+          false,
+          (opsize === 2 ? BigInt(this.#u16()) : BigInt(this.#s32() >>> 0)) | (BigInt(this.#u16()) << 32n),
+        );
       case 'C':
-        if (operandCode === 'CL') return { kind: 'gpr', reg: 1, size: 1, high: false };
-        return { kind: 'cr', reg: regField, size: 8 };
+        if (operandCode === 'CL') return makeOperand('gpr', 1, 1, false);
+        return makeOperand('cr', regField, 8);
       case 'D':
-        if (operandCode === 'DX') return { kind: 'gpr', reg: 2, size: 2, high: false };
-        return { kind: 'dr', reg: regField, size: 8 };
+        if (operandCode === 'DX') return makeOperand('gpr', 2, 2, false);
+        return makeOperand('dr', regField, 8);
       case 'r':
-        return { kind: 'gpr', reg: 0, size: opsize, high: false };
+        return makeOperand('gpr', 0, opsize, false);
       case '1':
-        return { kind: 'imm', size: 1, value: 1 };
+        return makeOperand('imm', 0, 1, false, 1);
       case 'I':
         switch (operandCode) {
           case 'Ib':
-            return { kind: 'imm', size: 1, value: this.#u8() };
+            return makeOperand('imm', 0, 1, false, this.#u8());
           case 'Ibs':
-            return { kind: 'imm', size: 1, value: this.#s8() };
+            return makeOperand('imm', 0, 1, false, this.#s8());
           case 'Iw':
-            return { kind: 'imm', size: 2, value: this.#u16() };
+            return makeOperand('imm', 0, 2, false, this.#u16());
           case 'Iz':
-            return { kind: 'imm', size: opsize, value: opsize === 2 ? this.#s16() : this.#s32() };
+            return makeOperand('imm', 0, opsize, false, opsize === 2 ? this.#s16() : this.#s32());
           default:
-            return {
-              kind: 'imm',
-              size: opsize,
-              value: opsize === 8 ? this.#u64() : opsize === 4 ? this.#s32() : this.#s16(),
-            };
+            return makeOperand(
+              'imm',
+              0,
+              opsize,
+              false,
+              opsize === 8 ? this.#u64() : opsize === 4 ? this.#s32() : this.#s16(),
+            );
         }
       case 'J':
-        return {
-          kind: 'rel',
-          reg: operandCode === 'Jb' ? this.#s8() : opsize === 2 ? this.#s16() : this.#s32(),
-          size: code === 2 ? 8 : opsize,
-        };
+        return makeOperand(
+          'rel',
+          operandCode === 'Jb' ? this.#s8() : opsize === 2 ? this.#s16() : this.#s32(),
+          code === 2 ? 8 : opsize,
+        );
       case 'V':
-        return { kind: 'xmm', reg: regField, size: vectorSize(operandCode) };
+        return makeOperand('xmm', regField, vectorSize(operandCode));
       case 'W':
-        if (isMem) return { kind: 'mem', size: vectorSize(operandCode) };
-        return { kind: 'xmm', reg: rmField, size: vectorSize(operandCode) };
+        if (isMem) return makeOperand('mem', 0, vectorSize(operandCode));
+        return makeOperand('xmm', rmField, vectorSize(operandCode));
       case 'U':
-        return isMem ? undefined : { kind: 'xmm', reg: rmField, size: vectorSize(operandCode) };
+        return isMem ? undefined : makeOperand('xmm', rmField, vectorSize(operandCode));
       case 'P':
-        return { kind: 'mmx', reg: regField & 7, size: 8 };
+        return makeOperand('mmx', regField & 7, 8);
       case 'Q':
-        if (isMem) return { kind: 'mem', size: vectorSize(operandCode) };
-        return { kind: 'mmx', reg: rmField & 7, size: vectorSize(operandCode) };
+        if (isMem) return makeOperand('mem', 0, vectorSize(operandCode));
+        return makeOperand('mmx', rmField & 7, vectorSize(operandCode));
       case 'N':
-        return isMem ? undefined : { kind: 'mmx', reg: rmField & 7, size: 8 };
+        return isMem ? undefined : makeOperand('mmx', rmField & 7, 8);
       case 'S':
-        if (operandCode === 'ST') return { kind: 'st', reg: modrm & 7, size: 10 };
-        return (modrm & 0x38) >= 0x30 ? undefined : { kind: 'seg', reg: (modrm >> 3) & 7, size: 2 };
+        if (operandCode === 'ST') return makeOperand('st', modrm & 7, 10);
+        return (modrm & 0x38) >= 0x30 ? undefined : makeOperand('seg', (modrm >> 3) & 7, 2);
       default:
         throw new Error(`instruction table: operand code '${operandCode}'`);
     }

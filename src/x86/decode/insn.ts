@@ -1,42 +1,37 @@
 /** A decoded instruction: what the record encoder, the translator and the disassembler work from. */
 import type { CompiledDef } from '../table/compile.ts';
 
-/** A general register; `high` is AH CH DH BH (then `reg` is 0..3). */
-export interface GprOperand {
-  readonly kind: 'gpr';
+export type OperandKind = 'gpr' | 'mem' | 'imm' | 'xmm' | 'mmx' | 'seg' | 'cr' | 'dr' | 'st' | 'rel';
+
+/** One shape for all kinds: the decoder makes a great many of them, and V8 likes objects that look alike. */
+interface OperandOf<Kind extends OperandKind, Size extends number = number> {
+  readonly kind: Kind;
+  /** Register number; a branch target as offset from the instruction's page; 0 for others. */
   readonly reg: number;
-  readonly size: 1 | 2 | 4 | 8;
+  /** Bytes that take part; memory: 0 = the address only. */
+  readonly size: Size;
+  /** AH CH DH BH (then `reg` is 0..3). */
   readonly high: boolean;
-}
-/** Memory at `Insn.mem`; size 0 = the address only. */
-export interface MemOperand {
-  readonly kind: 'mem';
-  readonly size: number;
-}
-export interface ImmOperand {
-  readonly kind: 'imm';
-  readonly size: number;
-  /** Sign- or zero-extended as the instruction says. */
+  /** Of an immediate: sign- or zero-extended as the instruction says. */
   readonly value: number | bigint;
 }
-export interface XmmOperand {
-  readonly kind: 'xmm';
-  readonly reg: number;
-  /** Bytes that take part. */
-  readonly size: number;
-}
-export interface MmxOperand {
-  readonly kind: 'mmx';
-  readonly reg: number;
-  readonly size: number;
-}
-/** Segment, control, debug or x87 register number; a branch target as offset from the instruction's page. */
-export interface OtherOperand {
-  readonly kind: 'seg' | 'cr' | 'dr' | 'st' | 'rel';
-  readonly reg: number;
-  readonly size: number;
-}
+export type GprOperand = OperandOf<'gpr', 1 | 2 | 4 | 8>;
+export type MemOperand = OperandOf<'mem'>;
+export type ImmOperand = OperandOf<'imm'>;
+export type XmmOperand = OperandOf<'xmm'>;
+export type MmxOperand = OperandOf<'mmx'>;
+export type OtherOperand = OperandOf<'seg' | 'cr' | 'dr' | 'st' | 'rel'>;
 export type Operand = GprOperand | MemOperand | ImmOperand | XmmOperand | MmxOperand | OtherOperand;
+
+export function makeOperand<Kind extends OperandKind>(
+  kind: Kind,
+  reg: number,
+  size: number,
+  high = false,
+  value: number | bigint = 0,
+): Extract<Operand, { kind: Kind }> {
+  return { kind, reg, size, high, value } as unknown as Extract<Operand, { kind: Kind }>;
+}
 
 /** An address: base + (index << scale) + disp in the given segment. Registers are -1 when absent. */
 export interface MemAddress {

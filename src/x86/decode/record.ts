@@ -5,8 +5,8 @@ import { SEG_DS, SEG_FS } from './decode.ts';
 
 const SLOTS = [L.REC_R0, L.REC_R1, L.REC_R2];
 
-/** What a register operand's slot holds: an address, or a register number where there is no plain storage. */
-function slotValue(operand: Operand): number | undefined {
+/** What a register operand's slot holds: an address, or a register number where there is no plain storage; -1 for others. */
+function slotValue(operand: Operand): number {
   switch (operand.kind) {
     case 'gpr':
       return L.GPR + 8 * operand.reg + (operand.high ? 1 : 0);
@@ -20,54 +20,63 @@ function slotValue(operand: Operand): number | undefined {
     case 'st':
       return operand.reg;
     default:
-      return undefined;
+      return -1;
   }
 }
 
 const gprAddress = (reg: number): number => (reg < 0 ? L.ZERO : L.GPR + 8 * reg);
 
+/** A 64-bit integer; most fit in 32 bits, and BigInt is slow. */
+function setInt64(view: DataView, at: number, value: number | bigint): void {
+  if (typeof value === 'bigint') {
+    view.setBigInt64(at, value, true);
+    return;
+  }
+  view.setInt32(at, value | 0, true);
+  view.setInt32(at + 4, Math.floor(value / 0x1_0000_0000), true);
+}
+
 export function writeRecord(view: DataView, at: number, insn: Insn, handler: number, long: boolean): void {
   view.setUint32(at + L.REC_HANDLER, handler, true);
   view.setUint16(at + L.REC_OFFSET, insn.offset, true);
   view.setUint8(at + L.REC_LENGTH, insn.length);
-  const { mem } = insn;
+  const { mem, operands, segOverride } = insn;
   view.setUint8(
     at + L.REC_FLAGS,
     insn.rep | (insn.lock ? L.REC_FLAG_LOCK : 0) | (mem !== undefined ? L.REC_FLAG_MEM : 0),
   );
-  for (const slot of SLOTS) view.setUint16(at + slot, 0, true);
-  view.setBigInt64(at + L.REC_IMM, 0n, true);
-  view.setBigInt64(at + L.REC_IMM2, 0n, true);
+  view.setInt32(at + L.REC_R0, 0, true);
+  view.setUint16(at + L.REC_R2, 0, true);
   let immediates = 0;
-  for (const [i, operand] of insn.operands.entries()) {
+  for (let i = 0; i < operands.length; i++) {
+    const operand = operands[i]!;
     const value = slotValue(operand);
-    if (value !== undefined) view.setUint16(at + SLOTS[i]!, value, true);
-    else if (operand.kind === 'rel') view.setBigInt64(at + L.REC_IMM, BigInt(operand.reg), true);
+    if (value >= 0) view.setUint16(at + SLOTS[i]!, value, true);
+    else if (operand.kind === 'rel') setInt64(view, at + L.REC_IMM, operand.reg);
     else if (operand.kind === 'imm') {
-      const field = immediates++ === 0 ? L.REC_IMM : L.REC_IMM2;
       if (insn.def.operandCodes[i] === 'Ap') {
         // far pointer: offset in the first immediate, selector in the second
         const far = BigInt(operand.value);
         view.setBigInt64(at + L.REC_IMM, far & 0xffffffffn, true);
         view.setBigInt64(at + L.REC_IMM2, far >> 32n, true);
-      } else view.setBigInt64(at + field, BigInt(operand.value), true);
+      } else setInt64(view, at + (immediates++ === 0 ? L.REC_IMM : L.REC_IMM2), operand.value);
     }
   }
   view.setUint8(at + L.REC_OPSIZE, insn.opsize);
   view.setUint8(at + L.REC_ADDRSIZE, insn.addrsize);
-  const seg = mem?.seg ?? (insn.segOverride < 0 ? SEG_DS : insn.segOverride);
+  const seg = mem !== undefined ? mem.seg : segOverride < 0 ? SEG_DS : segOverride;
   view.setUint8(at + L.REC_SEG, seg);
   view.setUint16(at + L.REC_SEGBASE, long && seg < SEG_FS ? L.ZERO : L.SEG_BASE + 8 * seg, true);
   if (mem !== undefined) {
     view.setUint16(at + L.REC_BASE, mem.ripRelative ? L.VBASE : gprAddress(mem.base), true);
     view.setUint16(at + L.REC_INDEX, gprAddress(mem.index), true);
     view.setUint8(at + L.REC_SCALE, mem.scale);
-    view.setBigInt64(at + L.REC_DISP, BigInt(mem.disp), true);
+    setInt64(view, at + L.REC_DISP, mem.disp);
   } else {
     view.setUint16(at + L.REC_BASE, L.ZERO, true);
     view.setUint16(at + L.REC_INDEX, L.ZERO, true);
     view.setUint8(at + L.REC_SCALE, 0);
-    view.setBigInt64(at + L.REC_DISP, 0n, true);
+    setInt64(view, at + L.REC_DISP, 0);
   }
 }
 

@@ -11,20 +11,25 @@ import { RUNTIME_FUNCTIONS, type RuntimeFunction } from '../semantics/runtime-fu
 import type { Engine } from '../engine.ts';
 import { InterpreterEmitter } from './emitter.ts';
 
-/** What a handler's code depends on; everything else comes from the record. */
-function formKey(insn: Insn, long: boolean): string {
-  let key = `${insn.def.index}:${insn.opsize}${insn.addrsize}${long ? 'L' : ''}`;
-  for (const operand of insn.operands) {
-    key += operand.kind + operand.size;
-    if (operand.kind === 'imm' && insn.def.flagSet.has('imm')) key += `=${operand.value}`;
-  }
-  if (insn.mem === undefined) key += insn.segOverride;
+/**
+ * What a handler's code depends on beside the table line; everything else comes from the record. Operand sizes follow
+ * from the line, the operand size, REX.W, and whether the ModRM operand is memory.
+ */
+function variantOf(insn: Insn, long: boolean): number {
+  let key = insn.opsize | (insn.addrsize << 4) | (long ? 0x100 : 0) | (insn.rexW ? 0x200 : 0);
+  if (insn.mem !== undefined) key |= 0x400;
+  else key |= (insn.segOverride + 1) << 11;
+  if (insn.def.shapedByImmediate)
+    for (const operand of insn.operands)
+      if (operand.kind === 'imm') key |= (Number(operand.value) & 0xff) << 14;
   return key;
 }
 
 export class HandlerLibrary {
   readonly #engine: Engine;
-  readonly #byForm = new Map<string, number>();
+  /** By position in the table, then by variant. */
+  readonly #byForm: (Map<number, number> | undefined)[] = [];
+  #count = 0;
   readonly #byHelper = new Map<string, number>();
   /** Forms that wait for `flush`. */
   #pending: { insn: Insn; long: boolean; index: number }[] = [];
@@ -34,7 +39,7 @@ export class HandlerLibrary {
   }
 
   get count(): number {
-    return this.#byForm.size;
+    return this.#count;
   }
 
   /** Table index of a runtime function with the signature of a handler. */
@@ -51,12 +56,15 @@ export class HandlerLibrary {
 
   /** Table index of the handler for an instruction; callable after the next `flush`. */
   handler(insn: Insn, long: boolean): number {
-    if (insn.def.helper !== undefined) return this.helper(insn.def.helper);
-    const key = formKey(insn, long);
-    let index = this.#byForm.get(key);
+    const { def } = insn;
+    if (def.helper !== undefined) return this.helper(def.helper);
+    const variants = (this.#byForm[def.index] ??= new Map());
+    const variant = variantOf(insn, long);
+    let index = variants.get(variant);
     if (index === undefined) {
       index = this.#engine.allocate(null);
-      this.#byForm.set(key, index);
+      this.#count++;
+      variants.set(variant, index);
       this.#pending.push({ insn, long, index });
     }
     return index;

@@ -154,7 +154,7 @@ function setFromAl(al: u32, carryAndAdjust: i32): void {
   store<u64>(CC_SRC, logic | carryAndAdjust);
 }
 
-export function op_daa(rec: i32): i32 {
+export function op_daa(_record: i32): i32 {
   const flags = flagsNow();
   const old = <u32>load<u8>(RAX);
   let al = old;
@@ -172,7 +172,7 @@ export function op_daa(rec: i32): i32 {
   return NEXT;
 }
 
-export function op_das(rec: i32): i32 {
+export function op_das(_record: i32): i32 {
   const flags = flagsNow();
   const old = <u32>load<u8>(RAX);
   let al = old;
@@ -190,7 +190,7 @@ export function op_das(rec: i32): i32 {
   return NEXT;
 }
 
-export function op_aaa(rec: i32): i32 {
+export function op_aaa(_record: i32): i32 {
   const flags = flagsNow();
   let out = 0;
   if ((load<u8>(RAX) & 15) > 9 || flags & AF) {
@@ -202,7 +202,7 @@ export function op_aaa(rec: i32): i32 {
   return NEXT;
 }
 
-export function op_aas(rec: i32): i32 {
+export function op_aas(_record: i32): i32 {
   const flags = flagsNow();
   let out = 0;
   if ((load<u8>(RAX) & 15) > 9 || flags & AF) {

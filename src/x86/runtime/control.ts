@@ -79,6 +79,7 @@ import {
   SEG_GS,
   SEG_LDTR,
   SEG_TR,
+  VEC_DB,
   VEC_GP,
   VEC_UD,
 } from './bits';
@@ -121,6 +122,15 @@ export function findCpuid(leaf: u32, subleaf: u32): i32 {
     if (own == 0xffffffff || own == subleaf) return at;
   }
   return 0;
+}
+
+/**
+ * Canonical for registers that hold linear addresses for later (descriptor tables, bases, entry points): these go by
+ * what the processor can do, not by CR4.LA57. SDM 3A 4.5.2.
+ */
+export function isCanonicalBase(address: u64): bool {
+  const unused: i64 = (cpuidRegister(7, 0, 2) & (1 << 16)) != 0 ? 7 : 16;
+  return ((((address as i64) << unused) >> unused) as u64) == address;
 }
 
 /** The bits of CR4 that this processor's CPUID promises. */
@@ -237,6 +247,19 @@ export function op_mov_to_cr(rec: i32): i32 {
   return endBlock(rec);
 }
 
+/** DR7.GD: an access to the debug registers is to be reported before it is made. */
+const DR7_GD: u64 = 0x2000;
+/** DR6.BD: it was. */
+const DR6_BD: u64 = 0x2000;
+
+/** With DR7.GD set, MOV DR raises #DB; its delivery clears GD. SDM 3B 17.2.4. */
+function detected(): bool {
+  if ((load<u64>(DR + 56) & DR7_GD) == 0) return false;
+  store<u64>(DR + 48, load<u64>(DR + 48) | DR6_BD);
+  raise(VEC_DB, -1);
+  return true;
+}
+
 /** DR4 and DR5 are DR6 and DR7 unless CR4.DE. SDM 3B 17.2.2. -1 = #UD. */
 function debugIndex(n: i32): i32 {
   if (n > 7) return -1;
@@ -248,6 +271,7 @@ export function op_mov_from_dr(rec: i32): i32 {
   const n = debugIndex(r1(rec));
   if (n < 0) return raise(VEC_UD, -1);
   if (cpl() != 0) return raise(VEC_GP, 0);
+  if (detected()) return failure();
   store<u64>(r0(rec), load<u64>(DR + (n << 3)));
   return NEXT;
 }
@@ -256,6 +280,7 @@ export function op_mov_to_dr(rec: i32): i32 {
   const n = debugIndex(r0(rec));
   if (n < 0) return raise(VEC_UD, -1);
   if (cpl() != 0) return raise(VEC_GP, 0);
+  if (detected()) return failure();
   let value = load<u64>(r1(rec));
   if (!in64()) value &= 0xffff_ffff;
   if (n >= 6) {

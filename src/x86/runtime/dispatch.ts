@@ -21,12 +21,11 @@ import {
   NEXT,
   REC_BYTES,
   REC_HANDLER,
-  REC_LENGTH,
-  REC_OFFSET,
   REEXECUTE,
   RIP,
   SEG_BASE,
   SHADOW,
+  SHADOW_STACK,
   STAT_INTERP_BLOCKS,
   STAT_INTERP_INSNS,
   STAT_REGION_EXITS,
@@ -40,7 +39,7 @@ import {
 } from '../layout';
 import { deliverException, deliverInterrupt, deliverNmi, raise, trapStep } from './exceptions';
 import { execPhys } from './mmu';
-import { insnRip, nextRip } from './record';
+import { insnRip, nextRip, stackFault } from './record';
 
 /**
  * Makes the block at the physical address in `key` known (see HASH): fills the hash entry at `entry`. `linear` is where
@@ -56,11 +55,9 @@ declare function host_acknowledge(): i32;
 const ENTRY_BLOCK = 8;
 const ENTRY_REGION = 12;
 
-/** Block header: i32 countdown to hot, u32 instructions, u64 key, u64 physical page after + 1 for a block whose last
+/** Block header: i32 countdown to hot (0), u32 instructions (4), u64 physical address (8), u64 physical page after + 1 for a block whose last
  * instruction runs into the next page (0 otherwise); then the records. */
 const BLOCK_COUNTDOWN = 0;
-const BLOCK_INSNS = 4;
-const BLOCK_KEY = 8;
 const BLOCK_NEXT_PAGE = 16;
 const BLOCK_RECORDS = 32;
 
@@ -71,7 +68,6 @@ const RESULT_SHUTDOWN = 2;
 const RESULT_STOPPED = 3;
 
 const IF: i32 = 0x200;
-const TF: i32 = 0x100;
 
 function callHandler(index: i32, record: i32): i32 {
   return call_indirect<i32>(index, record);
@@ -176,7 +172,8 @@ export function run(): i32 {
     interpret(load<i32>(entry, ENTRY_BLOCK) + BLOCK_RECORDS, linear & ~0xfff, single);
     if (attention & ATTENTION_TRAP) trapAfter();
   }
-  return RESULT_STOPPED; // not reached: the compiler does not see that the loop never ends
+  // oxlint-disable-next-line no-unreachable -- AssemblyScript does not see that the loop never ends
+  return RESULT_STOPPED;
 }
 
 let stepFailed = false;
@@ -204,6 +201,7 @@ function interpret(first: i32, vbase: u64, single: bool): void {
   if (status == EXCEPTION) {
     store<u64>(RIP, insnRip(record));
     stepFailed = true;
+    stackFault(record);
     deliverException();
   }
   store<i32>(BREAK, 0);
@@ -211,7 +209,7 @@ function interpret(first: i32, vbase: u64, single: bool): void {
 
 /** RFLAGS.TF was set before the instruction that has just run: #DB, unless it faulted. */
 function trapAfter(): void {
-  if (!stepFailed && load<i32>(SHADOW) == 0) trapStep();
+  if (!stepFailed && load<i32>(SHADOW) != SHADOW_STACK) trapStep();
 }
 
 /** Record at the end of a block that runs on: continues at the record's own address. */
@@ -223,16 +221,16 @@ export function op_block_end(record: i32): i32 {
 }
 
 /** An undefined encoding. */
-export function op_invalid(record: i32): i32 {
+export function op_invalid(_record: i32): i32 {
   return raise(6, -1);
 }
 
 /** An instruction of more than 15 bytes. */
-export function op_too_long(record: i32): i32 {
+export function op_too_long(_record: i32): i32 {
   return raise(13, 0);
 }
 
 /** An SSE or MMX instruction with CR0.TS set. */
-export function op_not_available(record: i32): i32 {
+export function op_not_available(_record: i32): i32 {
   return raise(7, -1);
 }

@@ -411,13 +411,19 @@ function deliverProtected(vector: i32, error: i32, source: i32, rip: u64): bool 
   return true;
 }
 
+/** DR7.GD: cleared when a #DB is delivered. */
+const DR7_GD: u64 = 0x2000;
+
 /** Delivers an event with `rip` as the return address; false = another exception was raised, nothing changed. */
 export function deliver(vector: i32, error: i32, source: i32, rip: u64): bool {
   let done: bool;
   if (longActive()) done = deliverLong(vector, error, source, rip);
   else if ((load<u32>(CR0) & CR0_PE) != 0) done = deliverProtected(vector, error, source, rip);
   else done = deliverReal(vector, source, rip);
-  if (done) store<i32>(SHADOW, 0);
+  if (done) {
+    store<i32>(SHADOW, 0);
+    if (vector == VEC_DB) store<u64>(DR + 56, load<u64>(DR + 56) & ~DR7_GD);
+  }
   return done;
 }
 
@@ -485,11 +491,27 @@ export function resetNmi(): void {
   nmiPending = 0;
 }
 
+/** The instruction that has just been executed with TF set causes no single-step trap (see stepDone). */
+let stepAnswered: bool = false;
+
+/**
+ * To be called by instructions that go to a handler themselves, with RFLAGS.TF as it was before them: they cause no
+ * single-step trap when the way there has cleared TF. SDM 3B 17.3.1.4.
+ */
+export function stepDone(before: i32): void {
+  if ((before & FLAG_TF) != 0 && (load<i32>(EFLAGS) & FLAG_TF) == 0) stepAnswered = true;
+}
+
 /** DR6 bit 14: the exception comes from single-stepping. */
 const DR6_BS: u64 = 0x4000;
 
 /** ATTENTION_TRAP: an instruction has been executed with TF set; RIP is the next one. SDM 3B 17.3.1.4. */
 export function trapStep(): void {
+  if (stepAnswered) {
+    stepAnswered = false;
+    return;
+  }
+  store<i32>(HALTED, 0);
   store<u64>(DR + 48, load<u64>(DR + 48) | DR6_BS);
   store<u32>(STAT_EXCEPTIONS, load<u32>(STAT_EXCEPTIONS) + 1);
   deliverChain(VEC_DB, -1, SOURCE_EXTERNAL);

@@ -243,10 +243,17 @@ export function op_iret(rec: i32): i32 {
   return END_BLOCK;
 }
 
-/** RETF, with the number of bytes to drop in REC_IMM (0 for the plain form). */
 export function op_retf(rec: i32): i32 {
+  return farReturn(rec, 0);
+}
+
+/** RETF imm16: drops as many bytes of parameters. */
+export function op_retf_imm(rec: i32): i32 {
+  return farReturn(rec, load<u16>(rec + REC_IMM));
+}
+
+function farReturn(rec: i32, drop: i32): i32 {
   const size = opSize(rec);
-  const drop = load<i32>(rec + REC_IMM) & 0xffff;
   begin();
   frameHere();
   const rip = framePop(size);

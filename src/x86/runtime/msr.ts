@@ -29,10 +29,10 @@ import {
   cpl,
 } from './names';
 import { CR0_PG, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE, VEC_GP } from './bits';
-import { cpuidRegister } from './control';
+import { cpuidRegister, isCanonicalBase } from './control';
 import { raise } from './exceptions';
 import { host_msrRead, host_msrWrite, host_tsc, host_unsupported } from './host';
-import { isCanonical, tlbFlush } from './mmu';
+import { tlbFlush } from './mmu';
 import { updateMode } from './segments';
 import { UNSUPPORTED_MSR } from './unsupported';
 import { endBlock } from './record';
@@ -232,7 +232,7 @@ function acceptable(index: u32, value: u64): bool {
     index == MSR_SYSENTER_ESP ||
     index == MSR_SYSENTER_EIP
   ) {
-    return isCanonical(value) != 0;
+    return isCanonicalBase(value);
   }
   if (index == MSR_PAT) return eightTypes(value, true);
   if (index == MSR_MTRR_FIX64K || (index >= MSR_MTRR_FIX16K && index < MSR_MTRR_FIX4K + 8)) {

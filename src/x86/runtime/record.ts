@@ -4,6 +4,7 @@
 import {
   CS_BASE,
   END_BLOCK,
+  EXC_VECTOR,
   EXCEPTION,
   IN_REGION,
   MODE,
@@ -27,7 +28,9 @@ import {
   RIP,
   VBASE,
 } from './names';
+import { SEG_SS, VEC_SS } from './bits';
 import { failed, ok, readSized, writeSized } from './memory';
+import { canonicalFault, clearCanonicalFault } from './mmu';
 import { segLinear } from './segments';
 
 /** What a helper returns after a failure whose exception `raise` has noted (or has not, in a region). */
@@ -148,4 +151,14 @@ export function writeFirst(rec: i32, size: i32, value: u64): void {
   }
   const linear = operandLinear(rec, size, 1);
   if (ok != 0) writeSized(linear, size, value);
+}
+
+/**
+ * A non-canonical address raises #SS instead of #GP when the access was to the stack (SDM 1 3.3.7.1): by its segment,
+ * or because an instruction without a memory operand has no other place to go. String instructions clear the mark.
+ */
+export function stackFault(rec: i32): void {
+  if (canonicalFault == 0) return;
+  clearCanonicalFault();
+  if (!isMemory(rec) || load<u8>(rec + REC_SEG) == SEG_SS) store<i32>(EXC_VECTOR, VEC_SS);
 }

@@ -9,6 +9,7 @@ import {
   NEXT,
   SEG_SEL,
   SHADOW,
+  SHADOW_STACK,
   cpl,
   in64,
 } from './names';
@@ -34,7 +35,7 @@ import {
 import { raise } from './exceptions';
 import { computeFlags, setArithmetic } from './flags';
 import { begin, ok, read16, readSized, systemWrite, write16, writeSized } from './memory';
-import { isCanonical } from './mmu';
+import { isCanonicalBase } from './control';
 import {
   effectiveAddress,
   endBlock,
@@ -78,7 +79,7 @@ function afterLoad(rec: i32, seg: i32): i32 {
   const old = load<i32>(MODE);
   updateMode();
   if (seg == SEG_SS) {
-    store<i32>(SHADOW, 1);
+    store<i32>(SHADOW, SHADOW_STACK);
     return endBlock(rec);
   }
   return load<i32>(MODE) != old ? endBlock(rec) : NEXT;
@@ -202,7 +203,7 @@ function loadTable(rec: i32, base: i32, limit: i32): i32 {
   const size = read16(low);
   let address = ok != 0 ? readSized(high, long ? 8 : 4) : 0;
   if (ok == 0) return failure();
-  if (long && !isCanonical(address)) return raise(VEC_GP, 0);
+  if (long && !isCanonicalBase(address)) return raise(VEC_GP, 0);
   if (!long && opSize(rec) == 2) address &= 0xff_ffff;
   store<u64>(base, address);
   store<u32>(limit, size);
@@ -280,7 +281,7 @@ export function op_lldt(rec: i32): i32 {
   const attr = descriptorAttr(descriptor);
   if ((attr & 0x1f) != 2) return raise(VEC_GP, error);
   if ((attr & ATTR_P) == 0) return raise(VEC_NP, error);
-  if (longActive() && !isCanonical(systemBase())) return raise(VEC_GP, error);
+  if (longActive() && !isCanonicalBase(systemBase())) return raise(VEC_GP, error);
   setSegment(SEG_LDTR, selector, systemBase(), descriptorLimit(descriptor), attr);
   return NEXT;
 }
@@ -301,7 +302,7 @@ export function op_ltr(rec: i32): i32 {
   const type = attr & 0x1f;
   if (type != 9 && (type != 1 || longActive())) return raise(VEC_GP, error);
   if ((attr & ATTR_P) == 0) return raise(VEC_NP, error);
-  if (longActive() && !isCanonical(systemBase())) return raise(VEC_GP, error);
+  if (longActive() && !isCanonicalBase(systemBase())) return raise(VEC_GP, error);
   const base = systemBase();
   const limit = descriptorLimit(descriptor);
   begin();

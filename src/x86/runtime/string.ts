@@ -34,9 +34,9 @@ import {
 import { FLAG_DF, FLAG_TF, SEG_ES } from './bits';
 import { host_portRead, host_portWrite } from './host';
 import { begin, failed, ok, readSized, writeOk, writeSized } from './memory';
-import { ACCESS_READ, ACCESS_WRITE, lastFlags, translate } from './mmu';
+import { ACCESS_READ, ACCESS_WRITE, clearCanonicalFault, lastFlags, translate } from './mmu';
 import { countPort, portAllowed } from './ports';
-import { failure, insnRip, linearAt, opSize, registerRead, registerWrite } from './record';
+import { failure as fault, insnRip, linearAt, opSize, registerRead, registerWrite } from './record';
 import { segLinear, withinLimit } from './segments';
 
 /** How much one execution does at most before interrupts get their chance: bytes in bulk, items one by one. */
@@ -51,6 +51,12 @@ let addressSize: i32 = 0;
 let step: i64 = 0;
 let repeated: bool = false;
 let left: u64 = 0;
+
+/** A non-canonical address is a #GP here, never a #SS. */
+function failure(): i32 {
+  clearCanonicalFault();
+  return fault();
+}
 
 /** Sets out; false when there is nothing to do. */
 function start(rec: i32, size: i32): bool {

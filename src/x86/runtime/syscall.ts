@@ -29,6 +29,7 @@ import {
   FLAG_IF,
   FLAG_OF,
   FLAG_RF,
+  FLAG_TF,
   FLAG_VM,
   SEG_CS,
   SEG_GS,
@@ -40,7 +41,7 @@ import {
   VEC_OF,
   VEC_UD,
 } from './bits';
-import { deliver, raise, SOURCE_SOFTWARE } from './exceptions';
+import { deliver, raise, SOURCE_SOFTWARE, stepDone, trapStep } from './exceptions';
 import { computeFlags, getRflags, setRflags } from './flags';
 import { begin, ok, readSized } from './memory';
 import { isCanonical } from './mmu';
@@ -67,6 +68,7 @@ export function op_syscall(rec: i32): i32 {
   const star = load<u64>(STAR);
   const next = nextRip(rec);
   const selector = ((star >> 32) as i32) & 0xfffc;
+  const before = load<i32>(EFLAGS);
   if (longActive()) {
     const flags = getRflags();
     store<u64>(RCX, next);
@@ -83,6 +85,7 @@ export function op_syscall(rec: i32): i32 {
     store<u64>(RIP, star & 0xffff_ffff);
   }
   updateMode();
+  stepDone(before);
   return END_BLOCK;
 }
 
@@ -96,12 +99,15 @@ export function op_sysret(rec: i32): i32 {
   const to64 = in64() && opSize(rec) == 8;
   const target = to64 ? load<u64>(RCX) : load<u64>(RCX) & 0xffff_ffff;
   if (to64 && !isCanonical(target)) return raise(VEC_GP, 0);
+  const before = load<i32>(EFLAGS);
   flatSegments(to64 ? (base + 16) | 3 : base | 3, to64 ? CODE64 : CODE32, (base + 8) | 3, 3);
   if (longActive()) setRflags(load<i64>(R11), SYSRET_FLAGS | FLAG_RF | FLAG_VM);
   else setRflags(FLAG_IF, FLAG_IF);
   if (longActive()) store<i32>(EFLAGS, load<i32>(EFLAGS) & ~(FLAG_RF | FLAG_VM));
   store<u64>(RIP, target);
   updateMode();
+  // Unlike after POPF and IRET, a TF that SYSRET sets traps at once.
+  if ((before & FLAG_TF) == 0 && (load<i32>(EFLAGS) & FLAG_TF) != 0) trapStep();
   return END_BLOCK;
 }
 
@@ -142,7 +148,10 @@ export function op_swapgs(_rec: i32): i32 {
 
 /** Delivers a software interrupt whose return address is the next instruction. */
 function software(rec: i32, vector: i32): i32 {
-  return deliver(vector, -1, SOURCE_SOFTWARE, nextRip(rec)) ? END_BLOCK : failure();
+  const before = load<i32>(EFLAGS);
+  if (!deliver(vector, -1, SOURCE_SOFTWARE, nextRip(rec))) return failure();
+  stepDone(before);
+  return END_BLOCK;
 }
 
 export function op_int3(rec: i32): i32 {
@@ -162,7 +171,10 @@ export function op_into(rec: i32): i32 {
 
 /** INT1: a debug trap that no DPL check stops. */
 export function op_int1(rec: i32): i32 {
-  return deliver(VEC_DB, -1, 1, nextRip(rec)) ? END_BLOCK : failure();
+  const before = load<i32>(EFLAGS);
+  if (!deliver(VEC_DB, -1, 1, nextRip(rec))) return failure();
+  stepDone(before);
+  return END_BLOCK;
 }
 
 export function op_ud(_rec: i32): i32 {

@@ -34,13 +34,13 @@ import {
   VEC_GP,
   VEC_UD,
 } from './bits';
-import { cpuidRegister, findCpuid } from './control';
+import { cpuidRegister, findCpuid, isCanonicalBase } from './control';
 import { raise } from './exceptions';
 import { flagsChanged, getRflags, setArithmetic, setRflags } from './flags';
 import { host_random } from './host';
 import { changeableFlags } from './iret';
 import { begin, ok, read64, read8 } from './memory';
-import { isCanonical, tlbFlush, tlbFlushPage } from './mmu';
+import { tlbFlush, tlbFlushPage } from './mmu';
 import { tsc } from './msr';
 import {
   effectiveAddress,
@@ -176,7 +176,7 @@ export function op_invpcid(rec: i32): i32 {
   if (type < 2) {
     if (pcid >> 12 != 0) wrong = true;
     if ((load<u32>(CR4) & CR4_PCIDE) == 0 && pcid != 0) wrong = true;
-    if (type == 0 && !isCanonical(address)) wrong = true;
+    if (type == 0 && !isCanonicalBase(address)) wrong = true;
   }
   if (wrong) return raise(VEC_GP, 0);
   tlbFlush();
@@ -264,7 +264,7 @@ function readBase(rec: i32, seg: i32): i32 {
 function writeBase(rec: i32, seg: i32): i32 {
   if (baseForbidden()) return raise(VEC_UD, -1);
   const base = registerRead(r0(rec), opSize(rec));
-  if (!isCanonical(base)) return raise(VEC_GP, 0);
+  if (!isCanonicalBase(base)) return raise(VEC_GP, 0);
   store<u64>(SEG_BASE + (seg << 3), base);
   return NEXT;
 }

@@ -49,10 +49,13 @@ function isDenormal(width: Width, x: Expr): Expr {
   return w.ltU(w.sub(w.shl(x, w.i64(1)), w.i64(1)), w.i64(0x1fffffffffffffn));
 }
 
-/** The bits are a normal number: neither zero, denormal, infinite nor NaN. */
+/**
+ * The bits are a normal number above the smallest binade: neither zero, denormal, infinite nor NaN, nor a tiny value
+ * that was rounded up to the smallest normal number (which underflows).
+ */
 function isNormal(width: Width, x: Expr): Expr {
-  if (width === 4) return w.ltU(w.sub(w.and(w.shrU(x, 23), 0xff), 1), 0xfe);
-  return w.ltU(w.sub(w.and(w.wrap(w.shrU(x, w.i64(52))), 0x7ff), 1), 0x7fe);
+  if (width === 4) return w.ltU(w.sub(w.and(w.shrU(x, 23), 0xff), 2), 0xfd);
+  return w.ltU(w.sub(w.and(w.wrap(w.shrU(x, w.i64(52))), 0x7ff), 2), 0x7fd);
 }
 
 const toFloat = (width: Width, x: Expr): Expr => (width === 4 ? w.op('f32', 0xbe, x) : w.op('f64', 0xbf, x));
@@ -99,7 +102,7 @@ function denormalLanes(e: Emitter, width: Width, x: Expr): Expr {
   return v(SIMD.andnot, below, zero);
 }
 
-/** 1 if all lanes are normal numbers. */
+/** 1 if all lanes are normal numbers above the smallest binade. */
 function allNormal(e: Emitter, width: Width, x: Expr): Expr {
   const exponent = w.v128(
     Array.from({ length: 16 }, (_, i) =>
@@ -108,8 +111,12 @@ function allNormal(e: Emitter, width: Width, x: Expr): Expr {
   );
   const bits = e.tmp(v(SIMD.and, x, exponent));
   const nonZero = w.simd('i32', width === 4 ? SIMD.i32x4_all_true : SIMD.i64x2_all_true, [bits]);
+  const lowest = w.v128(
+    Array.from({ length: 16 }, (_, i) => (i % width === width - 2 ? (width === 4 ? 0x80 : 0x10) : 0)),
+  );
+  const equal = width === 4 ? SIMD.i32x4_eq : SIMD.i64x2_eq;
   const special = w.simd('i32', SIMD.any_true, [
-    v(width === 4 ? SIMD.i32x4_eq : SIMD.i64x2_eq, bits, exponent),
+    v(SIMD.or, v(equal, bits, exponent), v(equal, bits, lowest)),
   ]);
   return w.and(nonZero, w.eqz(special));
 }

@@ -25,6 +25,16 @@ export interface CompiledDef extends InsnDef {
   readonly rexB: 0 | undefined;
   readonly operandCodes: readonly string[];
   readonly flagSet: ReadonlySet<string>;
+  // flags that are asked for at every decoding
+  readonly ends: boolean;
+  readonly isD64: boolean;
+  readonly isF64: boolean;
+  readonly isI64: boolean;
+  readonly isO64: boolean;
+  readonly mayLock: boolean;
+  /** The code depends on the immediate. */
+  readonly shapedByImmediate: boolean;
+  readonly hasVvvv: boolean;
 }
 
 /** Opcode maps: 0 one byte, 1 0F, 2 0F38, 3 0F3A; VEX forms at + VEX_MAPS. */
@@ -106,6 +116,7 @@ function compileDef(def: InsnDef, index: number): CompiledDef {
     }
   }
   assert(opcode >= 0, `instruction table: no opcode in '${def.op}'`);
+  const flags = new Set<string>(def.flags);
   const operandCodes = def.operands === '' ? [] : def.operands.split(/\s+/);
   return {
     ...def,
@@ -125,7 +136,15 @@ function compileDef(def: InsnDef, index: number): CompiledDef {
       modrmFirst >= 0 ||
       operandCodes.some((code) => MODRM_OPERAND.test(code)),
     operandCodes,
-    flagSet: new Set(def.flags),
+    flagSet: flags,
+    ends: flags.has('end'),
+    isD64: flags.has('d64'),
+    isF64: flags.has('f64'),
+    isI64: flags.has('i64'),
+    isO64: flags.has('o64'),
+    mayLock: flags.has('lock'),
+    shapedByImmediate: flags.has('imm'),
+    hasVvvv: operandCodes.includes('By'),
   };
 }
 

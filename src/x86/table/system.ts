@@ -78,7 +78,7 @@ const transfers: readonly InsnDef[] = [
   line('ea', 'jmpf', 'Ap', 'op_jmpf_imm', ['i64', ...END]),
   line('ff /3 mem', 'callf', 'Mp', 'op_callf_mem', END),
   line('ff /5 mem', 'jmpf', 'Mp', 'op_jmpf_mem', END),
-  line('ca', 'retf', 'Iw', 'op_retf', END),
+  line('ca', 'retf', 'Iw', 'op_retf_imm', END),
   line('cb', 'retf', '', 'op_retf', END),
   line('cc', 'int3', '', 'op_int3', END),
   line('cd', 'int', 'Ib', 'op_int', END),
