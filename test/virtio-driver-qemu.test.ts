@@ -1,6 +1,7 @@
 /**
  * Our driver library against QEMU's virtio devices, which nobody here wrote: through QEMU's test protocol, with no
- * guest (the machine is stopped, so that only devices that work then can be asked). What one device of ours and one of QEMU's answer to the same driver is compared. Skipped without QEMU.
+ * guest. What one device of ours and one of QEMU's answer to the same driver is compared. The machine is stopped,
+ * so that only devices that work then can be asked. Skipped without QEMU.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
