@@ -20,7 +20,8 @@ export function messages(process: CliProcess): Messages {
   const line = (text: string): void => process.stderr(`${text.replaceAll('\n', end)}${end}`);
   return {
     error: (text) => line(`${paint(31, `${PROGRAM}:`)} ${text}`),
-    warn: (text) => line(`${paint(33, `${PROGRAM}: warning:`)} ${text}`),
+    // Some of QEMU's own texts start with the word.
+    warn: (text) => line(`${paint(33, `${PROGRAM}: warning:`)} ${text.replace(/^WARNING: /, '')}`),
     note: (text) => line(`${PROGRAM}: ${text}`),
   };
 }

@@ -86,7 +86,7 @@ export async function runSelfTest(context: Cli, guest: Guest, options: readonly 
         if (line.startsWith('not')) failed++;
         else passed++;
       }
-      if (/^selftest: /.test(line)) {
+      if (line.startsWith('selftest: ')) {
         summary = true;
         process.stdout(`${line}\n`);
       }

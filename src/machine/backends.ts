@@ -10,9 +10,10 @@ import { createChardev } from '../chardev/create.ts';
 import { MuxChardev } from '../chardev/mux.ts';
 import type { MuxActions } from '../chardev/mux.ts';
 import { WebStreamChardev } from '../chardev/web.ts';
-import { HostError, ParavaneError, UsageError } from '../core/errors.ts';
+import { UsageError } from '../core/errors.ts';
 import { attachMonitorPlaceholder } from '../monitor/placeholder.ts';
 import type { Netdev } from '../net/netdev.ts';
+import { blamed } from '../qapi/parse-command-line.ts';
 import { defined } from '../qapi/suggest.ts';
 import type { ChardevConfig, DriveConfig, MachineConfig, NetdevConfig, ObjectConfig } from './config.ts';
 import type { MachineHost } from './host.ts';
@@ -26,14 +27,6 @@ interface Entry<T> {
   readonly thing: T;
   /** Who has it, for messages. */
   user: string | undefined;
-}
-
-/** The error with the option in front, whatever its kind. */
-function at(origin: string, error: unknown): unknown {
-  if (!(error instanceof ParavaneError) || error.message.startsWith(origin)) return error;
-  const message = `${origin}: ${error.message}`;
-  if (error instanceof UsageError) return new UsageError(message, { cause: error });
-  return new HostError(message, { cause: error });
 }
 
 export class Backends {
@@ -148,7 +141,7 @@ export class Backends {
       this.#close.push(() => source.close());
       this.randomSources.set(config.id, source);
     } catch (error) {
-      throw at(config.origin, error);
+      throw blamed(config.origin, error);
     }
   }
 
@@ -161,7 +154,7 @@ export class Backends {
       chardev.actions = actions;
       if (config.monitor) attachMonitorPlaceholder(chardev.port());
     } catch (error) {
-      throw at(config.origin, error);
+      throw blamed(config.origin, error);
     }
   }
 
@@ -192,7 +185,7 @@ export class Backends {
       });
       this.drives.set(config.id, { thing: backend, user: undefined, config });
     } catch (error) {
-      throw at(config.origin, error);
+      throw blamed(config.origin, error);
     }
   }
 
@@ -202,7 +195,7 @@ export class Backends {
       this.#close.push(() => netdev.close());
       this.netdevs.set(config.id, { thing: netdev, user: undefined });
     } catch (error) {
-      throw at(config.origin, error);
+      throw blamed(config.origin, error);
     }
   }
 }

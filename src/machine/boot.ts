@@ -4,10 +4,11 @@
  */
 import { loadLinux } from '../boot/linux.ts';
 import type { KernelCache } from '../boot/linux.ts';
-import { HostError, UsageError } from '../core/errors.ts';
+import { UsageError } from '../core/errors.ts';
 import type { GuestMemory } from '../core/memory.ts';
 import { buildFirmwareTables, firmwareE820, writeFirmwareTables } from '../pc/acpi/index.ts';
 import type { PlatformInfo } from '../pc/info.ts';
+import { blamed } from '../qapi/parse-command-line.ts';
 import type { EntryState } from '../x86/cpu.ts';
 import type { FileSource, MachineConfig } from './config.ts';
 import type { MachineHost } from './host.ts';
@@ -37,9 +38,7 @@ async function read(
   try {
     content = await host.readFile(source);
   } catch (error) {
-    if (error instanceof HostError)
-      throw new HostError(`${option} ${source}: ${error.message}`, { cause: error });
-    throw error;
+    throw blamed(`${option} ${source}`, error);
   }
   if (content.length === 0) throw new UsageError(`${option} ${source}: the file is empty`);
   return content;

@@ -14,7 +14,7 @@ function* sources(folder: string): Generator<string> {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) yield* sources(path);
-    else if (/\.ts$/.test(path) && !/\.test\.ts$/.test(path)) yield path;
+    else if (path.endsWith('.ts') && !path.endsWith('.test.ts')) yield path;
   }
 }
 

@@ -13,7 +13,7 @@ export class Emitter<Events extends { [K in keyof Events]: readonly unknown[] }>
   }
 
   emit<K extends keyof Events>(event: K, ...args: Events[K]): void {
-    for (const listener of [...(this.#listeners.get(event) ?? [])])
+    for (const listener of this.#listeners.get(event) ?? [])
       (listener as Listener<Events[K]>)(...args);
   }
 }

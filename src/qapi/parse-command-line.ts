@@ -1,5 +1,5 @@
 /** argv against the table of options: a list of what was given, in order, with the words that gave it. */
-import { UsageError } from '../core/errors.ts';
+import { HostError, UsageError } from '../core/errors.ts';
 import type { OptionDef } from './command-line.ts';
 import { OPTIONS } from './command-line.ts';
 import type { OptionEntry } from './options.ts';
@@ -25,7 +25,7 @@ for (const option of OPTIONS as readonly OptionDef[])
 
 export const findOption = (name: string): OptionDef | undefined => BY_NAME.get(name);
 
-/** Runs `body` and puts `origin` in front of the message of a `UsageError`. */
+/** Runs `body` and puts `origin` in front of the message of its failure. */
 export function blame<T>(origin: string, body: () => T): T {
   try {
     return body();
@@ -34,10 +34,14 @@ export function blame<T>(origin: string, body: () => T): T {
   }
 }
 
-/** The error with `origin: ` in front, unless it is not the user's mistake or says so already. */
+/** The error with `origin: ` in front, unless it says so already, or is a bug of ours. */
 export function blamed(origin: string, error: unknown): unknown {
-  if (!(error instanceof UsageError) || error.message.startsWith(origin)) return error;
-  return new UsageError(`${origin}: ${error.message}`, { cause: error });
+  if (!(error instanceof UsageError || error instanceof HostError)) return error;
+  if (error.message.startsWith(origin)) return error;
+  const message = `${origin}: ${error.message}`;
+  return error instanceof UsageError
+    ? new UsageError(message, { cause: error })
+    : new HostError(message, { cause: error });
 }
 
 /** One option and its argument; checks keys and values where the table declares them. */
