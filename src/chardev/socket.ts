@@ -52,7 +52,7 @@ export class SocketChardev extends CharBase {
         host.warn(`info: Paravane waiting for connection on: ${chardev.describe()}`);
         await first;
       }
-    } else if (options.reconnect > 0) await chardev.#tryConnect();
+    } else if (options.reconnect > 0) void chardev.#tryConnect();
     else chardev.#connected(await host.connect(options.address));
     return chardev;
   }

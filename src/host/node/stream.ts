@@ -7,7 +7,7 @@ import type { HostStream } from '../../chardev/host.ts';
 
 /** Bytes that wait to be sent before `write` takes less than it is given. */
 const OUTPUT_LIMIT = 65536;
-/** Milliseconds that `close` waits for the other side to take what was accepted. */
+/** Milliseconds that a peer gets to take the last bytes. */
 const CLOSE_LIMIT = 1000;
 
 export class NodeStream implements HostStream {
@@ -19,6 +19,8 @@ export class NodeStream implements HostStream {
   readonly #input: Readable;
   readonly #output: Writable;
   readonly #endsWithInput: boolean;
+  /** How long `close` waits for the other side to take what was accepted, in milliseconds. */
+  protected readonly closeLimit: number = CLOSE_LIMIT;
   #flowing = false;
   #blocked = false;
   #gone = false;
@@ -99,7 +101,8 @@ export class NodeStream implements HostStream {
     this.#input.pause();
     if (this.#output.writableLength > 0 && !this.#output.destroyed) {
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, CLOSE_LIMIT);
+        const timer =
+          this.closeLimit === Number.POSITIVE_INFINITY ? undefined : setTimeout(resolve, this.closeLimit);
         const done = (): void => {
           clearTimeout(timer);
           resolve();

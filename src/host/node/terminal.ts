@@ -17,6 +17,8 @@ let inUse = false;
 
 class NodeTerminal extends NodeStream implements HostTerminal {
   onResize: () => void = () => {};
+  /** As any program, this one ends when its output has been taken (`| less`), however long that is. */
+  protected override readonly closeLimit: number = Number.POSITIVE_INFINITY;
   readonly #signals: boolean;
 
   constructor(signals: boolean) {

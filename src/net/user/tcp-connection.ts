@@ -4,22 +4,12 @@
  * socket is paused while the guest's window is shut. There is no congestion control, because there is no network:
  * frames are lost only when the guest has no room, and the card says so.
  */
-import type { Offload } from '../netdev.ts';
-import { put16 } from '../wire/bytes.ts';
-import { checksum, fold, pseudoHeaderSum } from '../wire/checksum.ts';
-import { ETHERNET_HEADER } from '../wire/ethernet.ts';
-import { IPV4_HEADER, PROTOCOL } from '../wire/ipv4.ts';
-import {
-  TCP_FLAG,
-  TCP_HEADER,
-  type TcpOptions,
-  type TcpSegment,
-  tcpHeaderLength,
-  writeTcpHeader,
-} from '../wire/tcp.ts';
+import { IPV4_HEADER } from '../wire/ipv4.ts';
+import { TCP_FLAG, TCP_HEADER, type TcpOptions, type TcpSegment } from '../wire/tcp.ts';
 import { ByteQueue } from './byte-queue.ts';
 import type { HostTcp, NetHost } from './host.ts';
 import { type GuestOutput, MTU, type Waiter } from './output.ts';
+import { sendTcp, type TcpTuple } from './tcp-frame.ts';
 
 const { FIN, SYN, RST, PSH, ACK } = TCP_FLAG;
 
@@ -59,14 +49,6 @@ const MAX_RETRIES = 11;
 const TIME_WAIT = 2000;
 /** Idle time after which the guest is asked whether it is still there (RFC 9293 §3.8.4: at least two hours). */
 const KEEPALIVE = 2 * 3600_000;
-
-export interface TcpTuple {
-  readonly guestAddress: number;
-  readonly guestPort: number;
-  /** Our side, as the guest sees it. */
-  readonly address: number;
-  readonly port: number;
-}
 
 export interface TcpEnvironment {
   readonly output: GuestOutput;
@@ -465,38 +447,28 @@ export class TcpConnection implements Waiter {
   /** Makes and sends one segment; `length` bytes of the queue from `seq` on. False when the card has no room. */
   #emit(seq: number, flags: number, length: number, options: TcpOptions): boolean {
     const { output } = this.#env;
-    const { guestAddress, guestPort, address, port } = this.tuple;
-    const header = tcpHeaderLength(options);
-    const at = output.begin(
-      { protocol: PROTOCOL.TCP, source: address, destination: guestAddress },
-      header + length,
-    );
-    // Nobody known at that address yet: as if lost, to be sent again.
-    if (at < 0) return true;
-    const bytes = output.scratch;
     const window = this.#window();
     const edge = add(this.#rcvNxt, window);
     const told = diff(edge, this.#rcvEdge) > 0 ? window : diff(this.#rcvEdge, this.#rcvNxt);
     const shift = this.#scaling && (flags & SYN) === 0 ? WINDOW_SHIFT : 0;
     const field = Math.min(0xffff, told >>> shift);
-    writeTcpHeader(bytes, at, {
-      sourcePort: port,
-      destinationPort: guestPort,
-      seq,
-      ack: (flags & ACK) === 0 ? 0 : this.#rcvNxt,
-      flags,
-      window: (flags & RST) === 0 ? field : 0,
-      options,
-    });
-    if (length > 0) this.#queue.copy(diff(seq, this.#queueSeq), length, bytes, at + header);
-    const end = at + header + length;
-    const sum = pseudoHeaderSum(address, guestAddress, PROTOCOL.TCP, header + length);
-    let offload: Offload | undefined;
-    if (output.frontend?.rxCaps.csum === true) {
-      put16(bytes, at + 16, fold(sum));
-      offload = checksumLeft(at, header, length > this.#mss ? this.#mss : 0);
-    } else put16(bytes, at + 16, checksum(bytes, at, end, sum));
-    if (!output.commit(end, offload)) return false;
+    const result = sendTcp(
+      output,
+      this.tuple,
+      {
+        seq,
+        ack: (flags & ACK) === 0 ? 0 : this.#rcvNxt,
+        flags,
+        window: (flags & RST) === 0 ? field : 0,
+        options,
+      },
+      length,
+      (bytes, at) => this.#queue.copy(diff(seq, this.#queueSeq), length, bytes, at),
+      this.#mss,
+    );
+    if (result === 'full') return false;
+    // Nobody known at that address yet: as if lost, to be sent again.
+    if (result === 'nobody') return true;
     if ((flags & ACK) !== 0) {
       this.#ackNow = false;
       const offered = add(this.#rcvNxt, field << shift);
@@ -570,17 +542,4 @@ export class TcpConnection implements Waiter {
     if (reset) this.#socket.destroy(true);
     this.#env.gone(this);
   }
-}
-
-/** What is left for the card to do to a TCP frame whose TCP header is at `start`. */
-function checksumLeft(start: number, header: number, mss: number): Offload {
-  return {
-    needsCsum: true,
-    csumStart: start,
-    csumOffset: 16,
-    gso: mss === 0 ? 'none' : 'tcp4',
-    gsoSize: mss,
-    hdrLen: ETHERNET_HEADER + IPV4_HEADER + header,
-    dataValid: false,
-  };
 }

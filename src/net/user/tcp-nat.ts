@@ -14,7 +14,8 @@ import { formatIpv4Address, parseIpv4Address } from '../wire/bytes.ts';
 import type { HostTcp, NetHost } from './host.ts';
 import type { ForwardRule, OpenForward } from './options.ts';
 import type { GuestOutput } from './output.ts';
-import { TcpConnection, type TcpTuple } from './tcp-connection.ts';
+import { TcpConnection } from './tcp-connection.ts';
+import type { TcpTuple } from './tcp-frame.ts';
 
 /** Connections at once. More would only help a guest that wants the host's file descriptors used up. */
 const MAX_CONNECTIONS = 1024;
