@@ -21,8 +21,6 @@ export const CLAUSE = {
   indirectInIndirect: `drv:${BASIC} / Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors#2`,
   chainLongerThanQueue: `drv:${BASIC} / Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors#3`,
   indirectWithNext: `drv:${BASIC} / Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors#4`,
-  /** §2.7.5.3: the length of the table is a multiple of a descriptor's; counted with the flag's own rules. */
-  indirectTable: `drv:${BASIC} / Virtqueues / The Virtqueue Descriptor Table / Indirect Descriptors#1`,
   /** Without VIRTIO_F_ACCESS_PLATFORM "a driver MUST pass only physical addresses to the device" (§6.1). */
   bufferNotRam: 'drv:Reserved Feature Bits#4',
   exposedAltered: 'drv:General Initialization And Device Operation / Device Cleanup#1',

@@ -132,9 +132,9 @@ describe('a hostile ring', () => {
       'Indirect Descriptors#2',
       (r) => r.desc(0, TABLE, 16, INDIRECT).desc(0, DATA, 16, INDIRECT, 0, TABLE),
     ],
-    ['an indirect table of no bytes', 'Indirect Descriptors#1', (r) => r.desc(0, TABLE, 0, INDIRECT)],
-    ['an indirect table of 17 bytes', 'Indirect Descriptors#1', (r) => r.desc(0, TABLE, 17, INDIRECT)],
-    ['an indirect table outside RAM', 'Indirect Descriptors#1', (r) => r.desc(0, 0x20000, 16, INDIRECT)],
+    ['an indirect table of no bytes', 'an indirect table of 0 bytes', (r) => r.desc(0, TABLE, 0, INDIRECT)],
+    ['an indirect table of 17 bytes', 'an indirect table of 17 bytes', (r) => r.desc(0, TABLE, 17, INDIRECT)],
+    ['an indirect table outside RAM', 'Reserved Feature Bits#4', (r) => r.desc(0, 0x20000, 16, INDIRECT)],
     [
       'next out of range in an indirect table',
       'descriptor 2 is not in a table of 2',

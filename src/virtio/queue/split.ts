@@ -423,10 +423,10 @@ export class SplitQueue implements Queue {
           return this.#fail('INDIRECT together with NEXT', CLAUSE.indirectWithNext);
         }
         if (length === 0 || length % l.DESC_SIZE !== 0) {
-          return this.#fail(`an indirect table of ${length} bytes`, CLAUSE.indirectTable);
+          return this.#fail(`an indirect table of ${length} bytes`);
         }
         table = this.#memory.locate(address, length);
-        if (table < 0) return this.#fail('an indirect table is not in RAM', CLAUSE.indirectTable);
+        if (table < 0) return this.#fail('an indirect table is not in RAM', CLAUSE.bufferNotRam);
         entries = length / l.DESC_SIZE;
         left = Math.min(entries, limit + 1);
         inIndirect = true;
