@@ -1,6 +1,7 @@
 /**
  * The user-mode network held against the kernel's own TCP: a TAP interface in a network namespace of its own is the
- * guest's card, ordinary programs there are the guest. Needs root; skipped elsewhere.
+ * guest's card, ordinary programs there are the guest. Needs root, iproute2 and
+ * python3; skipped elsewhere.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import dgram from 'node:dgram';
@@ -22,6 +23,7 @@ const usable = ((): boolean => {
   try {
     ip('netns', 'add', `${space}-probe`);
     ip('netns', 'del', `${space}-probe`);
+    execFileSync('python3', ['--version'], { stdio: 'ignore' });
     return fs.existsSync('/dev/net/tun');
   } catch {
     return false;
