@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TINY_FILES, TINY_VERSION } from './guest-tiny.ts';
-import { buildCached, cacheFolder, findCached, recipeKey, run } from './guest-tools.ts';
+import { buildCached, cacheFolder, findCached, pruneCached, recipeKey, run } from './guest-tools.ts';
 import { ensureGuest } from './guests.ts';
 
 const previous = process.env['XDG_CACHE_HOME'];
@@ -67,6 +67,14 @@ describe('findCached', () => {
     mkdirSync(join(cacheFolder(), 'tiny-b-9'));
     expect(await findCached('tiny-a-')).toBe(join(cacheFolder(), 'tiny-a-6.1.100-1'));
     expect(await findCached('none-')).toBeUndefined();
+  });
+});
+
+describe('pruneCached', () => {
+  it('removes the older builds of one guest and nothing else', async () => {
+    for (const name of ['tiny-a-1', 'tiny-a-2', 'tiny-b-1', 'kernels']) mkdirSync(join(cacheFolder(), name));
+    await pruneCached('tiny-a-', join(cacheFolder(), 'tiny-a-2'));
+    expect(readdirSync(cacheFolder()).sort()).toEqual(['kernels', 'tiny-a-2', 'tiny-b-1']);
   });
 });
 

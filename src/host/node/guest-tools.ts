@@ -187,6 +187,15 @@ async function removeAbandoned(cache: string): Promise<void> {
   }
 }
 
+/** Removes folders of the cache whose name starts with `prefix`, all but `keep`. */
+export async function pruneCached(prefix: string, keep: string): Promise<void> {
+  const cache = cacheFolder();
+  for (const name of await readdir(cache)) {
+    const path = join(cache, name);
+    if (name.startsWith(prefix) && path !== keep) await rm(path, { recursive: true, force: true });
+  }
+}
+
 function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);

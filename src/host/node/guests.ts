@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { UsageError } from '../../core/errors.ts';
 import { buildDebian, DEBIAN_FILES, DEBIAN_VERSION } from './guest-debian.ts';
 import { buildTiny, findKernelPackage, TINY_FILES, TINY_VERSION } from './guest-tiny.ts';
-import { buildCached, findCached, type GuestProgress, recipeKey } from './guest-tools.ts';
+import { buildCached, findCached, type GuestProgress, pruneCached, recipeKey } from './guest-tools.ts';
 
 export type GuestName = 'tiny' | 'debian';
 
@@ -57,6 +57,8 @@ async function ensureTiny({
     folder = await buildCached(`${prefix}${kernel.version}`, (work) =>
       buildTiny(work, kernel, progress, signal),
     );
+    // Nobody writes to these, so older ones are of no use. (An older Debian's disk may hold someone's work.)
+    await pruneCached(`tiny-${flavour}-`, folder);
   }
   return { kernel: join(folder, 'kernel'), initrd: join(folder, 'initrd'), cmdline: '' };
 }
