@@ -1,4 +1,4 @@
-// ENTER, PUSHA and POPA. Source: Intel SDM volume 2.
+// ENTER, LEAVE (outside 64-bit mode; there it is defined with the integer instructions), PUSHA and POPA. Source: Intel SDM volume 2.
 import { GPR, NEXT, RBP, REC_IMM, REC_IMM2 } from './names';
 import { begin, ok } from './memory';
 import { failure, opSize, registerRead, registerWrite } from './record';
@@ -47,6 +47,17 @@ export function op_enter(rec: i32): i32 {
   else if (mask == 0xffff) store<u16>(RBP, frame as u16);
   else registerWrite(RBP, size, frame);
   setStackPointer(top, mask);
+  return NEXT;
+}
+
+export function op_leave(rec: i32): i32 {
+  const size = opSize(rec);
+  begin();
+  frameAt(load<u64>(RBP));
+  const value = framePop(size);
+  if (ok == 0) return failure();
+  frameCommit();
+  registerWrite(RBP, size, value);
   return NEXT;
 }
 
