@@ -199,6 +199,21 @@ describe('a machine by the command line', () => {
     expect((await run(`${QUIET} -trace nothing.*`, off)).process.err).toContain('no trace point matches');
   });
 
+  it('reads trace patterns from a file, and puts the time in front of messages', async () => {
+    const { process } = await run(`${QUIET} -trace events=list -msg timestamp=on -d trace:nope.*`, (host) => {
+      host.files.set('list', new TextEncoder().encode('# ports\ncpu.port.w*\n\n'));
+      host.program = (cpu) => {
+        cpu.bus.writePort(0x604, 2, 0x2000);
+        return 'stopped';
+      };
+    });
+    expect(process.err).toContain('cpu.port.write port=0x604');
+    expect(process.err).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z paravane: warning: -trace nope/m);
+    expect((await run(`${QUIET} -trace events=gone`)).process.err).toMatch(
+      /-trace events=gone: Could not open/,
+    );
+  });
+
   it('tells of options without effect', async () => {
     const { process } = await run(`${QUIET} -m 64,slots=2`, (host) => {
       host.program = (cpu) => {

@@ -66,6 +66,7 @@ async function dispatch(context: Cli): Promise<number> {
 /** Starts a machine, waits for its end, says how it ended. */
 export async function runMachine(context: Cli, config: MachineConfig): Promise<number> {
   const { process, host } = context;
+  context.messages.timestamps = config.timestamps;
   if (config.processTitle !== undefined) process.setTitle(config.processTitle);
   const { machine, board } = await createMachineFrom(config, host);
   let removePidFile: (() => void) | undefined;

@@ -7,6 +7,8 @@ export const PROGRAM = 'paravane';
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
 
 export interface Messages {
+  /** -msg timestamp=on: the time in front of each. */
+  timestamps: boolean;
   error(text: string): void;
   warn(text: string): void;
   note(text: string): void;
@@ -17,13 +19,18 @@ export function messages(process: CliProcess): Messages {
     process.colour ? `\u001b[${code}m${text}\u001b[0m` : text;
   // The terminal may be raw, where a line feed does not return.
   const end = process.stderrIsTerminal && process.stdinIsTerminal ? '\r\n' : '\n';
-  const line = (text: string): void => process.stderr(`${text.replaceAll('\n', end)}${end}`);
-  return {
+  const line = (text: string): void => {
+    const time = all.timestamps ? `${new Date().toISOString()} ` : '';
+    process.stderr(`${time}${text.replaceAll('\n', end)}${end}`);
+  };
+  const all: Messages = {
+    timestamps: false,
     error: (text) => line(`${paint(31, `${PROGRAM}:`)} ${text}`),
     // Some of QEMU's own texts start with the word.
     warn: (text) => line(`${paint(33, `${PROGRAM}: warning:`)} ${text.replace(/^WARNING: /, '')}`),
     note: (text) => line(`${PROGRAM}: ${text}`),
   };
+  return all;
 }
 
 /** What a failure says to the user, and the exit code that goes with it. */

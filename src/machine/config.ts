@@ -112,6 +112,8 @@ export interface MachineConfig {
   readonly trace: TraceConfig;
   readonly pidfile: string | undefined;
   readonly stats: boolean;
+  /** Messages carry the time. */
+  readonly timestamps: boolean;
   /** Notes for the user: what was accepted without effect. */
   readonly notes: readonly string[];
 }

@@ -108,6 +108,7 @@ export function configure(
     trace: configureTrace(given),
     pidfile: last(given, 'pidfile')?.text,
     stats: has(given, 'stats'),
+    timestamps: mergedProperties(given, 'msg').values.timestamp === true,
     notes,
   };
 }

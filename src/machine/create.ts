@@ -8,7 +8,7 @@ import { MachineClock } from './clock.ts';
 import type { MachineConfig } from './config.ts';
 import type { MachineHost } from './host.ts';
 import { Machine } from './machine.ts';
-import { connectTrace } from './tracing.ts';
+import { connectTrace, readEventFiles } from './tracing.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
 
 /** A machine and its hardware. */
@@ -32,7 +32,8 @@ export async function createMachineFrom(
   const clock = new MachineClock(host.time);
   const machine = new Machine(config, clock, host);
   const tracer = new Tracer();
-  const closeTrace = connectTrace(tracer, config.trace, clock, host, machine);
+  const traceConfig = await readEventFiles(config.trace, host);
+  const closeTrace = connectTrace(tracer, traceConfig, clock, host, machine);
   const backends = await Backends.open(config, host, {
     onQuit: () => void machine.quit({ reason: 'host-signal', code: 0 }),
     onSave: () => host.warn('writing changes back to images is not available yet'),

@@ -13,7 +13,6 @@ export class Emitter<Events extends { [K in keyof Events]: readonly unknown[] }>
   }
 
   emit<K extends keyof Events>(event: K, ...args: Events[K]): void {
-    for (const listener of this.#listeners.get(event) ?? [])
-      (listener as Listener<Events[K]>)(...args);
+    for (const listener of this.#listeners.get(event) ?? []) (listener as Listener<Events[K]>)(...args);
   }
 }

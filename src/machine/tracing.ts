@@ -1,7 +1,7 @@
 /** -d, -D and -trace: trace points, guest errors and warnings to stderr or a file, as text lines. */
 import type { Clock } from '../core/clock.ts';
 import type { Tracer } from '../core/trace.ts';
-import { UsageError } from '../core/errors.ts';
+import { blamed } from '../qapi/parse-command-line.ts';
 import type { TraceConfig } from './config.ts';
 import type { MachineHost } from './host.ts';
 import type { Machine } from './machine.ts';
@@ -11,6 +11,27 @@ function show(value: unknown): string {
   if (typeof value === 'bigint') return `0x${value.toString(16)}`;
   if (value instanceof Uint8Array) return `${value.length} bytes`;
   return typeof value === 'object' && value !== null ? JSON.stringify(value) : String(value);
+}
+
+/** Replaces `@FILE` (`-trace events=FILE`) by the patterns in the file: one a line, `#` starts a comment. */
+export async function readEventFiles(config: TraceConfig, host: MachineHost): Promise<TraceConfig> {
+  const patterns: string[] = [];
+  for (const pattern of config.patterns) {
+    if (!pattern.startsWith('@')) {
+      patterns.push(pattern);
+      continue;
+    }
+    const path = pattern.slice(1);
+    try {
+      const lines = new TextDecoder().decode(await host.readFile(path)).split('\n');
+      patterns.push(
+        ...lines.map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#')),
+      );
+    } catch (error) {
+      throw blamed(`-trace events=${path}`, error);
+    }
+  }
+  return { ...config, patterns };
 }
 
 /** Connects the tracer to its listeners; the result closes the log. */
@@ -24,8 +45,6 @@ export function connectTrace(
   const log = config.file === undefined ? undefined : host.openLog(config.file);
   const line = (text: string): void => (log === undefined ? host.warn(text) : log.line(text));
   for (const pattern of config.patterns) {
-    if (pattern.startsWith('@'))
-      throw new UsageError(`-trace events=${pattern.slice(1)}: give the patterns themselves`);
     const matcher = new RegExp(`^${pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*')}$`);
     if (!TRACE_POINTS.some((name) => matcher.test(name)))
       host.warn(`-trace ${pattern}: no trace point matches (-trace help lists them)`);

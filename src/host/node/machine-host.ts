@@ -28,8 +28,8 @@ function sleep(milliseconds: number, wake: WakeUp): Promise<void> {
       forget();
       resolve();
     };
-    // Rounded up: a timer that fires early would only be set again.
-    timer = setTimeout(done, Math.min(LONGEST_SLEEP, Math.ceil(milliseconds)));
+    // Rounded down: what is left of the last millisecond is napped, and so ends on time.
+    timer = setTimeout(done, Math.min(LONGEST_SLEEP, Math.floor(milliseconds)));
     const forget = wake.listen(done);
   });
 }

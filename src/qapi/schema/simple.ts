@@ -95,7 +95,7 @@ export const TRACE_PROPERTIES = [
 
 export const MSG_PROPERTIES = [
   bool('timestamp', 'Time in front of messages'),
-  bool('guest-name', 'Name of the guest in front of messages'),
+  bool('guest-name', 'Name of the guest in front of messages', 'each machine has a process of its own'),
 ] as const satisfies readonly Property[];
 
 export const FW_CFG_PROPERTIES = [
