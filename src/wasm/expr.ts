@@ -1,7 +1,8 @@
 /**
  * Expressions of a WebAssembly function, as small trees that are written out in one pass. Building one has no
  * effect and its value is computed where it is used: pin it in a local (`FunctionBuilder.tmp`) when it is used twice
- * or when something it reads may change in between. Constants fold as they are built.
+ * or when something it reads may change in between. Constants fold as they are built. Fields are only declared, not
+ * defined: these objects are made by the million, and a defined field is written twice.
  */
 import type { ByteWriter } from './bytes.ts';
 
@@ -10,7 +11,7 @@ export type ValType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
 export const VAL_TYPE_CODE = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
 
 export abstract class Expr {
-  readonly type: ValType;
+  declare readonly type: ValType;
   constructor(type: ValType) {
     this.type = type;
   }
@@ -18,7 +19,7 @@ export abstract class Expr {
 }
 
 export class Const32 extends Expr {
-  readonly value: number;
+  declare readonly value: number;
   constructor(value: number) {
     super('i32');
     this.value = value | 0;
@@ -30,7 +31,7 @@ export class Const32 extends Expr {
 }
 
 export class Const64 extends Expr {
-  readonly value: bigint;
+  declare readonly value: bigint;
   constructor(value: bigint) {
     super('i64');
     this.value = BigInt.asIntN(64, value);
@@ -44,7 +45,7 @@ export class Const64 extends Expr {
 
 /** A v128 constant of 16 bytes, or a lane shuffle's pattern. */
 export class Const128 extends Expr {
-  readonly bytes: readonly number[];
+  declare readonly bytes: readonly number[];
   constructor(bytes: readonly number[]) {
     super('v128');
     this.bytes = bytes;
@@ -57,7 +58,7 @@ export class Const128 extends Expr {
 }
 
 export class LocalGet extends Expr {
-  readonly index: number;
+  declare readonly index: number;
   constructor(type: ValType, index: number) {
     super(type);
     this.index = index;
@@ -69,8 +70,8 @@ export class LocalGet extends Expr {
 }
 
 export class LocalTee extends Expr {
-  readonly index: number;
-  readonly value: Expr;
+  declare readonly index: number;
+  declare readonly value: Expr;
   constructor(index: number, value: Expr) {
     super(value.type);
     this.index = index;
@@ -85,9 +86,9 @@ export class LocalTee extends Expr {
 
 /** A one-byte operation on one or two operands. */
 export class Op extends Expr {
-  readonly opcode: number;
-  readonly a: Expr;
-  readonly b: Expr | undefined;
+  declare readonly opcode: number;
+  declare readonly a: Expr;
+  declare readonly b: Expr | undefined;
   constructor(type: ValType, opcode: number, a: Expr, b?: Expr) {
     super(type);
     this.opcode = opcode;
@@ -103,10 +104,10 @@ export class Op extends Expr {
 
 /** An operation with a prefix byte (0xFC saturating, 0xFD vector, 0xFE atomic), operands, and immediate bytes. */
 export class PrefixOp extends Expr {
-  readonly prefix: number;
-  readonly opcode: number;
-  readonly operands: readonly Expr[];
-  readonly immediates: readonly number[];
+  declare readonly prefix: number;
+  declare readonly opcode: number;
+  declare readonly operands: readonly Expr[];
+  declare readonly immediates: readonly number[];
   constructor(
     type: ValType,
     prefix: number,
@@ -129,9 +130,9 @@ export class PrefixOp extends Expr {
 }
 
 export class Load extends Expr {
-  readonly opcode: number;
-  readonly address: Expr;
-  readonly offset: number;
+  declare readonly opcode: number;
+  declare readonly address: Expr;
+  declare readonly offset: number;
   constructor(type: ValType, opcode: number, address: Expr, offset: number) {
     super(type);
     this.opcode = opcode;
@@ -151,8 +152,8 @@ export class Load extends Expr {
 }
 
 export class Call extends Expr {
-  readonly index: number;
-  readonly args: readonly Expr[];
+  declare readonly index: number;
+  declare readonly args: readonly Expr[];
   constructor(type: ValType, index: number, args: readonly Expr[]) {
     super(type);
     this.index = index;
@@ -167,9 +168,9 @@ export class Call extends Expr {
 
 /** `condition ? a : b`, both computed. */
 export class Select extends Expr {
-  readonly condition: Expr;
-  readonly a: Expr;
-  readonly b: Expr;
+  declare readonly condition: Expr;
+  declare readonly a: Expr;
+  declare readonly b: Expr;
   constructor(condition: Expr, a: Expr, b: Expr) {
     super(a.type);
     this.condition = condition;
@@ -190,9 +191,9 @@ export class Select extends Expr {
 
 /** `condition ? a : b`, only one computed. */
 export class IfExpr extends Expr {
-  readonly condition: Expr;
-  readonly a: Expr;
-  readonly b: Expr;
+  declare readonly condition: Expr;
+  declare readonly a: Expr;
+  declare readonly b: Expr;
   constructor(condition: Expr, a: Expr, b: Expr) {
     super(a.type);
     this.condition = condition;

@@ -174,7 +174,7 @@ export class Processor implements CpuInterface {
     this.#view.setInt32(L.BUDGET, budget, true);
     const result = this.#run();
     this.#instructions += budget - this.#view.getInt32(L.BUDGET, true);
-    this.translator.flush();
+    this.translator.turn();
     this.code.releaseRetired();
     return (['budget', 'halted', 'shutdown', 'stopped'] as const)[result]!;
   }

@@ -18,12 +18,16 @@ import { RUNTIME_FUNCTIONS, type RuntimeFunction } from '../semantics/runtime-fu
 import { RegionEmitter } from './emitter.ts';
 import { type RegionBlock, selectRegion } from './region.ts';
 
+/** Slices (of a few milliseconds at most) that a hot block may wait for company. */
+const MAX_WAIT = 8;
+
 export class Translator {
   readonly #engine: Engine;
   readonly #cache: CodeCache;
   readonly #trace: TracePoint;
   readonly #batch: number;
   #queue: Block[] = [];
+  #waited = 0;
   regions = 0;
   modules = 0;
   instructions = 0;
@@ -56,11 +60,19 @@ export class Translator {
     if (this.#queue.length >= this.#batch) this.flush();
   }
 
+  /** To be called between slices: translates when enough is waiting, or when it has waited for long enough. */
+  turn(): void {
+    if (this.#queue.length === 0) return;
+    this.#waited++;
+    if (this.#waited >= MAX_WAIT) this.flush();
+  }
+
   /** Translates what is waiting. Blocks that have meanwhile become part of a region, or are gone, are left out. */
   flush(): void {
     if (this.#queue.length === 0) return;
     const queue = this.#queue;
     this.#queue = [];
+    this.#waited = 0;
     const module = new ModuleBuilder();
     module.importMemory(this.#engine.memoryImport);
     const runtime = (name: RuntimeFunction): number => {
