@@ -166,7 +166,9 @@ export class Decoder {
       }
     }
 
-    const modrm = this.#at < this.#end ? this.#bytes[this.#at]! : 0;
+    let modrm = this.#at < this.#end ? this.#bytes[this.#at]! : 0;
+    // MOV to and from CR and DR ignores mod: the operand is a register (SDM volume 2, "MOV—Move to/from Control Registers")
+    if (map === 1 && (byte & 0xfc) === 0x20) modrm |= 0xc0;
     const def = this.#choose(map, byte, modrm, prefix, map >= VEX_MAPS ? vexW : (rex >> 3) & 1, rex & 1);
     if (def === undefined) return 'ud';
     // VEX.vvvv that names no operand must be 1111b (SDM volume 2, 2.3.5.6)
