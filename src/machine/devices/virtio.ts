@@ -44,6 +44,9 @@ function pciClasses(
   ];
 }
 
+/** Nanoseconds in which failures of one disk are told once. */
+const ERROR_QUIET_NS = 5e9;
+
 function createBlk(context: DeviceContext, request: DeviceRequest, variant: VirtioVariant): PluggedDevice {
   const { values } = request;
   const settings = blkSettings(values);
@@ -57,13 +60,18 @@ function createBlk(context: DeviceContext, request: DeviceRequest, variant: Virt
     config.values['cache.writeback'] === false ||
     config.values.cache === 'writethrough' ||
     config.values.cache === 'directsync';
+  let quietUntil = 0;
   const device = new VirtioBlk({
     backend,
     tracer: context.tracer,
     settings: { ...settings, werror: policy('werror'), rerror: policy('rerror') },
     writeCache: !writethrough,
     onError: ({ operation, action, reason }) => {
-      context.warn(`drive '${config.id}': ${operation} failed: ${reason} (${action})`);
+      // A guest goes on trying, and each failure says the same.
+      if (action === 'stop' || context.clock.now() >= quietUntil) {
+        context.warn(`drive '${config.id}': ${operation} failed: ${reason} (${action})`);
+        quietUntil = context.clock.now() + ERROR_QUIET_NS;
+      }
       if (action === 'stop') context.control.pause('io-error');
     },
   });

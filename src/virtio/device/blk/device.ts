@@ -335,7 +335,8 @@ export class VirtioBlk implements VirtioDevice {
     const operation = request.isWrite ? 'write' : 'read';
     const action = decide(request.isWrite ? this.#settings.werror : this.#settings.rerror, code);
     this.stats.failedOperations++;
-    this.#tracer.warn(this.name, `${this.#backend.describe()}: ${operation} failed (${action}): ${reason}`);
+    // Told once for each kind of failure: the listener of `onError` hears of every one.
+    this.#tracer.warn(this.name, `${this.#backend.describe()}: ${operation} failed (${action}): ${code}`);
     if (action === 'stop') this.#held.push(request);
     else {
       // A failed read leaves zeroes, so that the used length is true and nothing half-done looks like data.
