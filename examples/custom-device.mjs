@@ -50,6 +50,9 @@ await vm.start();
 await console0.waitFor('# ');
 await console0.write('stty -echo; PS1=; dd if=/dev/hwrng bs=8 count=1 2>/dev/null | xxd -p; echo end\n');
 const text = await console0.waitFor(/^end/m);
-const bytes = /^[0-9a-f]{16}/m.exec(text)[0].match(/../g).map((byte) => Number.parseInt(byte, 16));
+const bytes = /^[0-9a-f]{16}/m
+  .exec(text)[0]
+  .match(/../g)
+  .map((byte) => Number.parseInt(byte, 16));
 console.log(`/dev/hwrng gave ${bytes.join(' ')}`);
 await vm.quit();

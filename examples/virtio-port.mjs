@@ -17,7 +17,9 @@ await vm.start();
 // The guest's side: an "agent" of one line of shell. Any program that opens the port would do.
 const console0 = vm.serial[0];
 await console0.waitFor('# ');
-await console0.write('while read -r file; do cat /proc/$file; echo .; done <>/dev/virtio-ports/org.example.agent >&0\n');
+await console0.write(
+  'while read -r file; do cat /proc/$file; echo .; done <>/dev/virtio-ports/org.example.agent >&0\n',
+);
 
 // The host's side.
 const agent = vm.console('agent');

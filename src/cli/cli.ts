@@ -6,6 +6,7 @@ import type { MachineHost } from '../machine/host.ts';
 import type { ExitInfo, Machine } from '../machine/machine.ts';
 import { VERSION } from '../machine/version.ts';
 import type { CliProcess } from '../host/node/cli-process.ts';
+import { attachMonitorPlaceholder } from '../monitor/placeholder.ts';
 import { parseCommandLine } from '../qapi/parse-command-line.ts';
 import { findHelp } from './help.ts';
 import { imageCommand } from './image.ts';
@@ -68,7 +69,9 @@ export async function runMachine(context: Cli, config: MachineConfig): Promise<n
   const { process, host } = context;
   context.messages.timestamps = config.timestamps;
   if (config.processTitle !== undefined) process.setTitle(config.processTitle);
-  const { machine, board } = await createMachineFrom(config, host);
+  const { machine, board } = await createMachineFrom(config, host, {
+    attachMonitor: attachMonitorPlaceholder,
+  });
   let removePidFile: (() => void) | undefined;
   let stopListening: (() => void) | undefined;
   try {

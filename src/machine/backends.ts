@@ -11,7 +11,6 @@ import { MuxChardev } from '../chardev/mux.ts';
 import type { MuxActions } from '../chardev/mux.ts';
 import { WebStreamChardev } from '../chardev/web.ts';
 import { UsageError } from '../core/errors.ts';
-import { attachMonitorPlaceholder } from '../monitor/placeholder.ts';
 import type { Netdev } from '../net/netdev.ts';
 import { blamed } from '../qapi/parse-command-line.ts';
 import { defined } from '../qapi/suggest.ts';
@@ -21,6 +20,13 @@ import type { MachineHost } from './host.ts';
 /** A source of random numbers, as virtio-rng takes it. */
 export interface RandomSource {
   fill(view: Uint8Array): void | Promise<void>;
+}
+
+/** What a terminal that the machine shares with a monitor does. */
+export interface TerminalActions {
+  readonly keys: MuxActions;
+  /** Attaches the monitor to its place at a `mon:` terminal. */
+  readonly attachMonitor?: ((place: Chardev) => void) | undefined;
 }
 
 interface Entry<T> {
@@ -40,11 +46,11 @@ export class Backends {
   readonly #close: (() => Promise<void>)[] = [];
 
   /** Opens everything that `config` names. */
-  static async open(config: MachineConfig, host: MachineHost, actions: MuxActions): Promise<Backends> {
+  static async open(config: MachineConfig, host: MachineHost, terminal: TerminalActions): Promise<Backends> {
     const backends = new Backends();
     try {
       for (const object of config.objects) backends.#openObject(object, host);
-      for (const chardev of config.chardevs) await backends.#openChardev(chardev, host, actions);
+      for (const chardev of config.chardevs) await backends.#openChardev(chardev, host, terminal);
       for (const drive of config.drives) await backends.#openDrive(drive, host);
       for (const netdev of config.netdevs) await backends.#openNetdev(netdev, host);
       return backends;
@@ -145,14 +151,14 @@ export class Backends {
     }
   }
 
-  async #openChardev(config: ChardevConfig, host: MachineHost, actions: MuxActions): Promise<void> {
+  async #openChardev(config: ChardevConfig, host: MachineHost, terminal: TerminalActions): Promise<void> {
     try {
       const chardev = await this.#makeChardev(config, host);
       this.#close.push(() => chardev.close());
       this.chardevs.set(config.id, { thing: chardev, user: undefined });
       if (!(chardev instanceof MuxChardev)) return;
-      chardev.actions = actions;
-      if (config.monitor) attachMonitorPlaceholder(chardev.port());
+      chardev.actions = terminal.keys;
+      if (config.monitor) terminal.attachMonitor?.(chardev.port());
     } catch (error) {
       throw blamed(config.origin, error);
     }

@@ -1,4 +1,5 @@
 /** From a configuration to a machine that can be started: opens everything, builds the hardware, loads the kernel. */
+import type { Chardev } from '../chardev/chardev.ts';
 import { Tracer } from '../core/trace.ts';
 import { Backends } from './backends.ts';
 import type { PcBoard } from './board.ts';
@@ -11,6 +12,14 @@ import { Machine } from './machine.ts';
 import { connectTrace, readEventFiles } from './tracing.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
 
+/** What a caller adds to the configuration. */
+export interface MachineExtras {
+  /** Devices of the caller's own, behind those of the configuration. */
+  readonly plug?: readonly VirtioDevice[] | undefined;
+  /** Puts a monitor at the place of a `mon:` terminal that Ctrl-A C switches to. */
+  readonly attachMonitor?: (place: Chardev) => void;
+}
+
 /** A machine and its hardware. */
 export interface CreatedMachine {
   readonly machine: Machine;
@@ -19,13 +28,12 @@ export interface CreatedMachine {
 
 /**
  * Makes the machine; it stands before its first instruction until `machine.cont()`.
- * @param plug devices of the caller's own, behind those of the configuration
  * @throws UsageError for what the options got wrong, HostError for what the host cannot do
  */
 export async function createMachineFrom(
   config: MachineConfig,
   host: MachineHost,
-  plug: readonly VirtioDevice[] = [],
+  extras: MachineExtras = {},
 ): Promise<CreatedMachine> {
   for (const note of config.notes) host.warn(note);
   const files = await readBootFiles(config, host);
@@ -34,11 +42,12 @@ export async function createMachineFrom(
   const tracer = new Tracer();
   const traceConfig = await readEventFiles(config.trace, host);
   const closeTrace = connectTrace(tracer, traceConfig, clock, host, machine);
-  const backends = await Backends.open(config, host, {
+  const keys = {
     onQuit: () => void machine.quit({ reason: 'host-signal', code: 0 }),
     onSave: () => host.warn('writing changes back to images is not available yet'),
     now: () => clock.now() / 1e6,
-  });
+  };
+  const backends = await Backends.open(config, host, { keys, attachMonitor: extras.attachMonitor });
   try {
     const board = await buildBoard({
       config,
@@ -47,7 +56,7 @@ export async function createMachineFrom(
       tracer,
       backends,
       files,
-      plug,
+      plug: extras.plug ?? [],
       control: machine.control,
       setInterrupt: (level) => machine.setInterrupt(level),
       nmi: () => machine.nmi(),

@@ -150,7 +150,7 @@ export async function createVm(options: MachineOptions, host: MachineHost): Prom
   options.signal?.throwIfAborted();
   const { given, kernel, initrd } = readMachineOptions(options);
   const config = configure(given, [], { kernel, initrd, streams: true });
-  const { machine, board } = await createMachineFrom(config, host, options.plug ?? []);
+  const { machine, board } = await createMachineFrom(config, host, { plug: options.plug });
   if (options.signal?.aborted) {
     await machine.quit();
     options.signal.throwIfAborted();
