@@ -320,13 +320,59 @@ describe('32-bit delivery', () => {
     expect(m.rip).toBe(0x6000n);
   });
 
-  it('task gates are refused by name', () => {
+  /** A second TSS at 3000h with selector 30h: code at 7000h, stack at B000h, its own EFLAGS. */
+  function withTask(): SystemMachine {
     const m = flat();
-    m.gate32(6, 0, 5, 0, 0x28);
-    m.gate32(13, 0x6000);
-    raise(m, 6, -1);
-    expect(m.log).toEqual(['unsupported 1 28']);
-    expect(words32(m, 1)).toEqual([6 * 8 + 3]);
+    m.setPhys64(GDT_AT + 0x30, 0x0000_8900_3000_0067n);
+    const image: Record<number, number> = {
+      0x20: 0x7000,
+      0x24: 0x46,
+      0x28: 0x111,
+      0x38: 0xb000,
+      0x3c: 0x222,
+    };
+    for (const [at, value] of Object.entries(image)) m.setPhys32(0x3000 + Number(at), value);
+    for (const at of [0x48, 0x50, 0x54, 0x58, 0x5c]) m.setPhys32(0x3000 + at, KERNEL_DATA);
+    m.setPhys32(0x304c, KERNEL_CODE);
+    m.set64(L.RAX, 0xaaa);
+    m.rflags = IF | 2n;
+    return m;
+  }
+  const busy = (m: SystemMachine, selector: number): boolean =>
+    ((m.phys64(GDT_AT + selector) >> 41n) & 1n) === 1n;
+
+  it('a task gate switches tasks, with the error code on the new stack; IRET goes back', () => {
+    const m = withTask();
+    m.setPhys64(GDT_AT + 0x28, m.phys64(GDT_AT + 0x28) | (2n << 40n)); // the running task is busy
+    m.gate32(13, 0, 5, 0, 0x30);
+    raise(m, 13, 0x77);
+    expect([m.rip, m.get64(L.RAX), m.selector(SEGMENT.TR)]).toEqual([0x7000n, 0x111n, 0x30]);
+    expect(m.rflags).toBe(0x4046n); // NT
+    expect([m.rsp, m.phys32(0xaffc)]).toEqual([0xaffcn, 0x77]);
+    expect([busy(m, 0x28), busy(m, 0x30), m.phys32(0x3000)]).toEqual([true, true, 0x28]);
+    expect([m.phys32(TSS_AT + 0x20), m.phys32(TSS_AT + 0x28)]).toEqual([0x8000, 0xaaa]);
+    expect(m.get64(L.CR0) & 8n).toBe(8n);
+    m.exec('cf');
+    expect([m.rip, m.get64(L.RAX), m.rsp, m.selector(SEGMENT.TR)]).toEqual([CODE, 0xaaan, STACK, 0x28]);
+    expect([busy(m, 0x28), busy(m, 0x30)]).toEqual([true, false]);
+    expect(m.rflags & 0x4000n).toBe(0n);
+  });
+
+  it('a far jump to a TSS leaves no link; what is wrong with the new task is raised there', () => {
+    const m = withTask();
+    m.exec('ea000000003000');
+    expect([m.rip, m.rflags & 0x4000n, busy(m, 0x28), busy(m, 0x30)]).toEqual([0x7000n, 0n, false, true]);
+    const n = withTask();
+    n.setPhys32(0x3054, 0x1000); // DS
+    n.gate32(10, 0x6000);
+    n.exec('ea000000003000');
+    expect(n.rip).toBe(0x6000n);
+    expect(words32(n, 2)).toEqual([0x1000, 0x7000]);
+    expect(n.selector(SEGMENT.TR)).toBe(0x30);
+    const o = withTask();
+    o.setPhys64(GDT_AT + 0x30, 0x0000_8900_3000_0066n);
+    expect(o.exec('ea000000003000')).toBe(L.EXCEPTION);
+    expect(o.exception).toEqual([10, 0x30]);
   });
 
   it('a virtual-8086 task is interrupted and resumed', () => {
@@ -491,7 +537,7 @@ describe('far transfers in protected mode', () => {
     expect(attempt('ea00000000f000')).toEqual([13, 0xf0]);
     expect(attempt('ea000001004000')).toEqual([13, 0]);
     expect(attempt('9a000001004000')).toEqual([13, 0]);
-    expect(attempt('ea000000002800')).toEqual([10, 0x28]);
+    expect(attempt('ea000000006000')).toEqual([13, 0x60]);
   });
 
   it('RETF imm16 to an outer ring drops the parameters of both stacks', () => {

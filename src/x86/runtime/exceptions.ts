@@ -61,7 +61,6 @@ import {
   VEC_TS,
 } from './bits';
 import { flagsChanged, getRflags } from './flags';
-import { host_unsupported } from './host';
 import { begin, failed, ok, systemRead } from './memory';
 import { clearCanonicalFault, isCanonical, tlbFor } from './mmu';
 import {
@@ -80,7 +79,7 @@ import {
   withinLimit,
 } from './segments';
 import { frameCommit, frameHere, frameIn, frameLong, framePointer, framePush } from './stack';
-import { UNSUPPORTED_TASK_SWITCH } from './unsupported';
+import { switchTask, TASK_CALL } from './task';
 
 /** Where an event comes from: that decides the EXT bit of error codes, DPL checks and the RF flag pushed. */
 const SOURCE_FAULT = 0;
@@ -340,9 +339,7 @@ function deliverProtected(vector: i32, error: i32, source: i32, rip: u64): bool 
     return false;
   }
   if (type == 5) {
-    host_unsupported(UNSUPPORTED_TASK_SWITCH, selector);
-    raise(VEC_GP, gateError + ext);
-    return false;
+    return switchTask(selector, TASK_CALL, VEC_TS, ext, rip, error);
   }
   const newCpl = gateTarget(selector, ext);
   if (newCpl < 0) return false;

@@ -14,10 +14,8 @@ import {
   VEC_GP,
   VEC_NP,
   VEC_SS,
-  VEC_TS,
 } from './bits';
 import { fetchInnerStack, frameInner, installInnerStack, raise, readTss, setRights } from './exceptions';
-import { host_unsupported } from './host';
 import { begin, ok, read16, readSized } from './memory';
 import { isCanonical } from './mmu';
 import { failure, linearAt, effectiveAddress, nextRip, opSize, truncate } from './record';
@@ -40,7 +38,7 @@ import {
   updateMode,
 } from './segments';
 import { frameCommit, frameHere, frameLong, framePeek, framePointer, framePush } from './stack';
-import { UNSUPPORTED_TASK_SWITCH } from './unsupported';
+import { switchTask, TASK_CALL, TASK_JUMP } from './task';
 
 const GATE_CALL16 = 4;
 const GATE_TASK = 5;
@@ -120,10 +118,7 @@ function farTo(rec: i32, selector: i32, offset: u64, call: bool): i32 {
 function farThroughSystem(rec: i32, selector: i32, call: bool): i32 {
   const error = selector & 0xfffc;
   const type = descriptorAttr(descriptor) & 15;
-  if (!longActive() && (type == 1 || type == 9 || type == GATE_TASK)) {
-    host_unsupported(UNSUPPORTED_TASK_SWITCH, selector);
-    return raise(VEC_TS, error);
-  }
+  if (!longActive() && (type == 1 || type == 9 || type == GATE_TASK)) return farToTask(rec, selector, call);
   const known = type == GATE_CALL || (type == GATE_CALL16 && !longActive());
   if (!known) return raise(VEC_GP, error);
   const read = readSystemDescriptor(selector);
@@ -171,6 +166,20 @@ function farThroughSystem(rec: i32, selector: i32, call: bool): i32 {
   store<u64>(RIP, offset);
   updateMode();
   return END_BLOCK;
+}
+
+/** A TSS, or a task gate that names one; its descriptor has been read. */
+function farToTask(rec: i32, selector: i32, call: bool): i32 {
+  const attr = descriptorAttr(descriptor);
+  const error = selector & 0xfffc;
+  if (attrDpl(attr) < cpl() || attrDpl(attr) < (selector & 3)) return raise(VEC_GP, error);
+  let target = selector;
+  if ((attr & 15) == GATE_TASK) {
+    if ((attr & ATTR_P) == 0) return raise(VEC_NP, error);
+    target = ((descriptor >> 16) as i32) & 0xffff;
+  }
+  const how = call ? TASK_CALL : TASK_JUMP;
+  return switchTask(target, how, VEC_GP, 0, nextRip(rec), -1) ? END_BLOCK : failure();
 }
 
 /** The parameters of a call through a gate, on their way from the outer stack to the inner one. */

@@ -32,12 +32,11 @@ import {
   VEC_SS,
   VEC_TS,
 } from './bits';
-import { raise, unblockNmi } from './exceptions';
+import { raise, readTss, unblockNmi } from './exceptions';
 import { setRflags } from './flags';
-import { host_unsupported } from './host';
 import { begin, ok } from './memory';
 import { isCanonical } from './mmu';
-import { failure, opSize } from './record';
+import { failure, nextRip, opSize } from './record';
 import {
   attrDpl,
   descriptor,
@@ -56,7 +55,7 @@ import {
   updateMode,
 } from './segments';
 import { frameCommit, frameHere, framePop, frameSkip, setStackPointer, stackMask } from './stack';
-import { UNSUPPORTED_NESTED_TASK } from './unsupported';
+import { switchTask, TASK_IRET } from './task';
 
 /** The flags that IRET and POPF may change at `cpl`, for an operand of `size` bytes. SDM 2 "POPF", table 4-15. */
 export function changeableFlags(size: i32, cpl: i32): i32 {
@@ -211,8 +210,11 @@ export function op_iret(rec: i32): i32 {
   const flagsNow = load<i32>(EFLAGS);
   if ((flagsNow & FLAG_NT) != 0) {
     if (longActive()) return raise(VEC_GP, 0);
-    host_unsupported(UNSUPPORTED_NESTED_TASK, 0);
-    return raise(VEC_TS, 0);
+    // Back to the task that the running one was nested in: the link is the first word of its TSS.
+    const link = readTss(0, 2, 0) as i32;
+    if (ok == 0 || !switchTask(link, TASK_IRET, VEC_TS, 0, nextRip(rec), -1)) return failure();
+    unblockNmi();
+    return END_BLOCK;
   }
   frameHere();
   const rip = framePop(size);

@@ -9,6 +9,7 @@ export * from './control';
 export * from './far';
 export * from './iret';
 export * from './frames';
+export * from './task';
 export * from './syscall';
 export * from './system';
 export * from './msr';

@@ -1,10 +1,6 @@
 // What the processor does not implement, by number: the argument of host_unsupported, so that JavaScript can warn
 // once by name. Plain constants, read by TypeScript too.
 
-/** Task gate in the IDT, or far transfer to one; detail = selector. */
-export const UNSUPPORTED_TASK_SWITCH = 1;
-/** IRET with NT set outside long mode (return from a nested task). */
-export const UNSUPPORTED_NESTED_TASK = 2;
 /** Page tables outside RAM; detail = physical page number. */
 export const UNSUPPORTED_TABLE_OUTSIDE_RAM = 3;
 /** WRMSR or RDMSR of an MSR that does not exist; detail = index. */
