@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import {
   AREA_BYTES,
+  FLAT_SELECTORS,
   NATIVE_CODE,
   NATIVE_DATA,
   NativeProcessor,
@@ -67,6 +68,41 @@ describe.skipIf(typeof native === 'string')('the host processor as an oracle', (
       cpu.load([0x90]);
       expect(cpu.run()).toBe(0);
     }
+  });
+
+  it('runs 32-bit code in a flat segment, and reports its faults', () => {
+    cpu.reset();
+    cpu.input.words[0] = 0x99n;
+    cpu.input.words[3] = BigInt(NATIVE_DATA + AREA_BYTES - 4);
+    cpu.loadLegacy([0x40, 0x27, 0x89, 0x03], 32); // inc eax; daa; mov [ebx], eax
+    expect(cpu.runLegacy(NATIVE_CODE, FLAT_SELECTORS)).toBe(0);
+    expect(cpu.output.words[0]).toBe(0n);
+    expect(cpu.output.words[RFLAGS_WORD] & 0x15n).toBe(0x15n); // CF PF AF
+    cpu.input.words[3] += 2n;
+    expect(cpu.runLegacy(NATIVE_CODE, FLAT_SELECTORS)).toBe(SIGSEGV);
+    expect(cpu.stop()).toMatchObject({ vector: 14, address: BigInt(NATIVE_DATA + AREA_BYTES) });
+    expect(cpu.output.words[RIP_WORD]).toBe(BigInt(NATIVE_CODE + 2));
+  });
+
+  it('runs 16-bit code in segments of its own', () => {
+    cpu.reset();
+    const cs = cpu.setSegment(1, { base: NATIVE_CODE, limit: 0xffff, bits: 16, kind: 'code' });
+    const ds = cpu.setSegment(2, { base: NATIVE_DATA, limit: 0xff, bits: 16, kind: 'data' });
+    const ss = cpu.setSegment(3, { base: NATIVE_DATA, limit: 0xffff, bits: 16, kind: 'data' });
+    const selectors = { cs, ds, es: ds, ss };
+    cpu.input.words[4] = 0x12340200n;
+    cpu.input.words[0] = 0x11112222n;
+    cpu.input.words[3] = 0xfen;
+    cpu.loadLegacy([0x50, 0x89, 0x07], 16, 16); // push ax; mov [bx], ax
+    expect(cpu.runLegacy(16, selectors)).toBe(0);
+    expect(cpu.output.words[4]! & 0xffffffffn).toBe(0x123401fen);
+    expect([...cpu.data.subarray(0x1fe, 0x200), ...cpu.data.subarray(0xfe, 0x100)]).toEqual([
+      0x22, 0x22, 0x22, 0x22,
+    ]);
+    cpu.input.words[3] = 0xffn;
+    expect(cpu.runLegacy(16, selectors)).toBe(SIGSEGV);
+    expect(cpu.stop()).toMatchObject({ vector: 13, error: 0 });
+    expect(cpu.output.words[RIP_WORD]).toBe(17n);
   });
 });
 

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 import {
   CONTEXT,
   ENTRY,
+  ENTRY_LEGACY,
   EXIT,
   HANDLER,
   IN,
@@ -15,10 +16,14 @@ import {
   OUT,
   OUT_FX,
   STATE_CR2,
+  STATE_DS,
   STATE_ERROR,
+  STATE_ES,
+  STATE_FAR,
   STATE_RFLAGS,
   STATE_RIP,
   STATE_SIGNAL,
+  STATE_SS,
   STATE_TRAP,
   stubCode,
 } from './stub.ts';
@@ -47,6 +52,9 @@ const MAP_PRIVATE_ANONYMOUS_FIXED_NOREPLACE = 0x2 | 0x20 | 0x100000;
 const SA_SIGINFO_ONSTACK_NODEFER = 0x4 | 0x08000000 | 0x40000000;
 const SIGACTION_BYTES = 152;
 const SIG_SETMASK = 2;
+const SYS_MODIFY_LDT = 154;
+/** Present form of `struct user_desc`. */
+const MODIFY_LDT_WRITE = 0x11;
 
 /** What stopped the code. signal 0: it reached its end. */
 export interface NativeStop {
@@ -70,6 +78,28 @@ export const RIP_WORD = 17;
 
 type Call = (...args: unknown[]) => unknown;
 
+/** A segment of the process's local descriptor table. */
+export interface NativeSegment {
+  readonly base: number;
+  /** Last offset (expand-down: last offset that is not allowed); above FFFFFh a multiple of 4096 less 1. */
+  readonly limit: number;
+  /** Default operand and address size of code, B bit of data. */
+  readonly bits: 16 | 32;
+  readonly kind: 'code' | 'data' | 'expand-down';
+}
+
+/** Selectors for legacy code. */
+export interface NativeSelectors {
+  readonly cs: number;
+  readonly ds: number;
+  readonly es: number;
+  readonly ss: number;
+}
+
+/** Linux's flat 32-bit code and data segments for user code. */
+export const FLAT_SELECTORS: NativeSelectors = { cs: 0x23, ds: 0x2b, es: 0x2b, ss: 0x2b };
+const CODE64_SELECTOR = 0x33;
+
 export class NativeProcessor {
   readonly input: NativeRegisters;
   readonly output: NativeRegisters;
@@ -78,10 +108,19 @@ export class NativeProcessor {
   /** AREA_BYTES bytes at NATIVE_DATA. */
   readonly data: Uint8Array;
   private readonly enter: () => unknown;
+  private readonly enterLegacy: () => unknown;
+  private readonly modifyLdt: (entry: Uint8Array) => number;
+  private readonly legacyInput: DataView;
   private readonly out: DataView;
   private readonly unmap: () => void;
 
-  constructor(map: ArrayBuffer, enter: () => unknown, unmap: () => void) {
+  constructor(
+    map: ArrayBuffer,
+    enter: () => unknown,
+    enterLegacy: () => unknown,
+    modifyLdt: (entry: Uint8Array) => number,
+    unmap: () => void,
+  ) {
     const registers = (words: number, fx: number): NativeRegisters => ({
       words: new BigUint64Array(map, words, 18),
       fx: new DataView(map, fx, 512),
@@ -92,6 +131,9 @@ export class NativeProcessor {
     this.code = new Uint8Array(map, CODE_OFFSET, AREA_BYTES);
     this.data = new Uint8Array(map, DATA_OFFSET, AREA_BYTES);
     this.enter = enter;
+    this.enterLegacy = enterLegacy;
+    this.modifyLdt = modifyLdt;
+    this.legacyInput = new DataView(map, IN, 0x100);
     this.unmap = unmap;
     this.reset();
   }
@@ -123,6 +165,47 @@ export class NativeProcessor {
   /** Runs from input RIP with all input registers. Code that never ends hangs the test. */
   run(): number {
     return Number(this.enter());
+  }
+
+  /** Like `load`, for code in a legacy segment of `bits`: the run ends by a far jump. */
+  loadLegacy(code: Uint8Array | readonly number[], bits: 16 | 32, offset = 0): void {
+    this.code.set(code, offset);
+    let end = offset + code.length;
+    if (bits === 16) this.code[end++] = 0x66;
+    this.code[end] = 0xea; // jmp ptr16:32
+    const view = new DataView(this.code.buffer, this.code.byteOffset);
+    view.setUint32(end + 1, NATIVE_BASE + EXIT, true);
+    view.setUint16(end + 5, CODE64_SELECTOR, true);
+  }
+
+  /** Runs legacy code at `offset` of CS, with the first eight input registers (their low halves) and input RFLAGS. */
+  runLegacy(offset: number, selectors: NativeSelectors): number {
+    const view = this.legacyInput;
+    view.setUint32(STATE_FAR, offset, true);
+    view.setUint16(STATE_FAR + 4, selectors.cs, true);
+    view.setUint32(STATE_DS, selectors.ds, true);
+    view.setUint32(STATE_ES, selectors.es, true);
+    view.setUint32(STATE_SS, selectors.ss, true);
+    return Number(this.enterLegacy());
+  }
+
+  /** Puts a segment into entry `entry` of the local descriptor table; gives its selector. */
+  setSegment(entry: number, segment: NativeSegment): number {
+    const pages = segment.limit > 0xfffff;
+    const descriptor = new DataView(new ArrayBuffer(16));
+    descriptor.setUint32(0, entry, true);
+    descriptor.setUint32(4, segment.base, true);
+    descriptor.setUint32(8, pages ? segment.limit >>> 12 : segment.limit, true);
+    const contents = { data: 0, 'expand-down': 1, code: 2 }[segment.kind];
+    const USEABLE = 1 << 6;
+    descriptor.setUint32(
+      12,
+      (segment.bits === 32 ? 1 : 0) | (contents << 1) | (pages ? 1 << 4 : 0) | USEABLE,
+      true,
+    );
+    if (this.modifyLdt(new Uint8Array(descriptor.buffer)) !== 0)
+      throw new Error(`modify_ldt refused entry ${entry}`);
+    return (entry << 3) | 7;
   }
 
   /** How the last run ended. */
@@ -197,7 +280,11 @@ export function openNative(): NativeProcessor | string {
 
   const prototype = koffi.proto('int64_t native_entry()');
   const enter = (): unknown => koffi.call(BigInt(NATIVE_BASE + ENTRY), prototype);
-  return new NativeProcessor(map, enter, () => {
+  const enterLegacy = (): unknown => koffi.call(BigInt(NATIVE_BASE + ENTRY_LEGACY), prototype);
+  const syscall = libc.func('int64_t syscall(int64_t, int64_t, uint8_t *, int64_t)') as Call;
+  const modifyLdt = (entry: Uint8Array): number =>
+    Number(syscall(SYS_MODIFY_LDT, MODIFY_LDT_WRITE, entry, entry.length));
+  return new NativeProcessor(map, enter, enterLegacy, modifyLdt, () => {
     for (const [signal, before] of old) sigaction(signal, before, null);
     mask(maskBefore, null);
     munmap(NATIVE_BASE, MAP_BYTES);

@@ -8,6 +8,8 @@
 export const ENTRY = 0;
 export const EXIT = 0x100;
 export const HANDLER = 0x200;
+/** Like ENTRY, but jumps into a segment of legacy code, with data segments for it. */
+export const ENTRY_LEGACY = 0x400;
 
 /** Offsets in the mapping: the context page, and in it registers in, registers out, FXSAVE images, old handlers. */
 export const CONTEXT = 0x1000;
@@ -19,6 +21,12 @@ export const OLD_HANDLERS = CONTEXT + 0x7c0;
 /** Offsets in IN and OUT: 16 general registers in encoding order, then these. */
 export const STATE_RFLAGS = 0x80;
 export const STATE_RIP = 0x88;
+/** In IN, for ENTRY_LEGACY only: far pointer to jump to (u32 offset, u16 selector), then selectors of DS, ES, SS. */
+export const STATE_FAR = 0x90;
+export const STATE_DS = 0x98;
+export const STATE_ES = 0x9c;
+export const STATE_SS = 0xa0;
+/** In OUT. */
 export const STATE_SIGNAL = 0x90;
 export const STATE_TRAP = 0x98;
 export const STATE_ERROR = 0xa0;
@@ -149,13 +157,53 @@ const handler = [
   '0f05', // syscall
 ];
 
+// The legacy code comes back by a far jump to EXIT; segments are put back behind the call.
+const entryLegacy = [
+  'e80e000000', // entry: call body
+  'b92b000000', // mov ecx,0x2b
+  '8ed1', // mov ss,ecx
+  '31c9', // xor ecx,ecx
+  '8ed9', // mov ds,ecx
+  '8ec1', // mov es,ecx
+  'c3', // ret
+  '53', // body: push rbx
+  '55', // push rbp
+  '4154', // push r12
+  '4155', // push r13
+  '4156', // push r14
+  '4157', // push r15
+  '0fae1da40d0000', // stmxcsr [HOST_MXCSR]
+  'd93da20d0000', // fnstcw [HOST_FCW]
+  '4889258f0d0000', // mov [HOST_RSP],rsp
+  '48c705540d000000000000', // mov [OUT+0x90],0x0
+  '48c705890d000001000000', // mov [RUNNING],0x1
+  '480fae0db10d0000', // fxrstor64 [IN_FX]
+  'ff352b0c0000', // push [IN+0x80]
+  '8b053d0c0000', // mov eax,[IN+0x98]
+  '8ed8', // mov ds,eax
+  '8b05390c0000', // mov eax,[IN+0x9c]
+  '8ec0', // mov es,eax
+  '488b05940b0000', // mov rax,[IN+0x0]
+  '488b0d950b0000', // mov rcx,[IN+0x8]
+  '488b15960b0000', // mov rdx,[IN+0x10]
+  '488b1d970b0000', // mov rbx,[IN+0x18]
+  '488b2da00b0000', // mov rbp,[IN+0x28]
+  '488b35a10b0000', // mov rsi,[IN+0x30]
+  '488b3da20b0000', // mov rdi,[IN+0x38]
+  '9d', // popf
+  '8e15030c0000', // mov ss,[IN+0xa0]
+  '488b257c0b0000', // mov rsp,[IN+0x20]
+  'ff2de60b0000', // jmp far [IN+0x90]
+];
+
 /** The bytes of the stub. */
 export function stubCode(): Uint8Array {
-  const code = new Uint8Array(0x400).fill(0xcc);
+  const code = new Uint8Array(0x500).fill(0xcc);
   for (const [at, lines] of [
     [ENTRY, entry],
     [EXIT, exit],
     [HANDLER, handler],
+    [ENTRY_LEGACY, entryLegacy],
   ] as const) {
     code.set(Buffer.from(lines.join(''), 'hex'), at);
   }
