@@ -1,36 +1,38 @@
-// Compiles the AssemblyScript part of the processor (src/x86/runtime) to dist/x86/runtime.wasm.
-import { mkdirSync, readdirSync, statSync, existsSync } from 'node:fs';
+// Compiles the AssemblyScript part of the processor (src/x86/runtime) to dist/x86/runtime.wasm, unless it is there
+// already for exactly these sources.
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const source = join(root, 'src/x86/runtime');
-const out = join(root, 'dist/x86/runtime.wasm');
+const out = join(root, 'dist/x86');
 
-/** Newest modification time of anything that the module is made from. */
-function newest(...paths) {
-  return Math.max(
-    ...paths.map((path) =>
-      statSync(path).isDirectory()
-        ? Math.max(...readdirSync(path).map((name) => newest(join(path, name))))
-        : statSync(path).mtimeMs,
-    ),
-  );
-}
+const hash = createHash('sha256');
+const inputs = readdirSync(source).sort().map((name) => join(source, name));
+for (const path of [...inputs, join(root, 'src/x86/layout.ts'), fileURLToPath(import.meta.url)])
+  hash.update(readFileSync(path));
+const digest = hash.digest('hex');
+const stamp = join(out, 'runtime.sha256');
+if (existsSync(join(out, 'runtime.wasm')) && existsSync(stamp) && readFileSync(stamp, 'utf8') === digest)
+  process.exit(0);
 
-const inputs = newest(source, join(root, 'src/x86/layout.ts'), fileURLToPath(import.meta.url));
-if (existsSync(out) && statSync(out).mtimeMs > inputs) process.exit(0);
-
-mkdirSync(dirname(out), { recursive: true });
+// Built aside and moved into place: another build may be under way.
+const temporary = join(out, `runtime.${process.pid}`);
+mkdirSync(temporary, { recursive: true });
 const { error, stderr } = await asc.main([
   join(source, 'index.ts'),
-  ...['--outFile', out, '--textFile', out.replace(/wasm$/, 'wat')],
+  ...['--outFile', join(temporary, 'runtime.wasm'), '--textFile', join(temporary, 'runtime.wat')],
   ...['-O3', '--runtime', 'stub', '--noAssert', '--importMemory', '--sharedMemory', '--noExportMemory'],
   ...['--initialMemory', '1024', '--maximumMemory', '65536', '--importTable', '--memoryBase', '262144'],
   ...['--enable', 'threads', '--enable', 'simd', '--enable', 'bulk-memory', '--use', 'abort='],
 ]);
-if (error) {
-  process.stderr.write(stderr.toString());
-  process.exit(1);
+if (error) process.stderr.write(stderr.toString());
+else {
+  for (const name of ['runtime.wasm', 'runtime.wat']) renameSync(join(temporary, name), join(out, name));
+  writeFileSync(stamp, digest);
 }
+rmSync(temporary, { recursive: true });
+process.exit(error ? 1 : 0);

@@ -36,14 +36,22 @@ export interface RegionEntry {
 
 export interface Region {
   readonly index: number;
-  readonly page: number;
+  /** Physical pages that its code lies in. */
+  readonly pages: readonly number[];
   readonly blocks: readonly Block[];
+  /** How often it could not run because a page was mapped elsewhere. */
+  remapped: number;
 }
 
 interface CodePage {
   readonly blocks: Map<number, Block>;
   readonly regions: Set<Region>;
+  /** Regions that begin here keep to one page: their neighbours are not mapped alike everywhere. */
+  alone: boolean;
 }
+
+/** Failures of that kind after which regions of the page are made anew, of one page each. */
+const MAX_REMAPPED = 64;
 
 export class CodeCache {
   readonly #engine: Engine;
@@ -124,10 +132,10 @@ export class CodeCache {
   }
 
   #hashEntry(physical: number): number {
-    // the same function as in dispatch.ts: low bits of physical ^ (physical >> 16)
-    const low = physical % 0x1_0000_0000;
-    const shifted = Math.floor(physical / 0x1_0000);
-    return L.HASH + (((low ^ (shifted & 0xffff)) & (L.HASH_ENTRIES - 1)) << 4);
+    // the same function as in dispatch.ts: low bits of physical ^ (physical >> HASH_BITS)
+    const low = physical % L.HASH_ENTRIES;
+    const high = Math.floor(physical / L.HASH_ENTRIES) % L.HASH_ENTRIES;
+    return L.HASH + ((low ^ high) << 4);
   }
 
   /** Address in memory of a physical page's bytes, or 0 when it is not memory. */
@@ -245,7 +253,7 @@ export class CodeCache {
   #pageOf(page: number): CodePage {
     let found = this.#pages.get(page);
     if (found === undefined) {
-      found = { blocks: new Map(), regions: new Set() };
+      found = { blocks: new Map(), regions: new Set(), alone: false };
       this.#pages.set(page, found);
     }
     return found;
@@ -265,12 +273,38 @@ export class CodeCache {
 
   /** Makes a translated region reachable from each of its entry blocks. */
   addRegion(region: Region, entries: readonly Block[]): void {
-    this.#pageOf(region.page).regions.add(region);
+    for (const page of region.pages) this.#pageOf(page).regions.add(region);
     for (const [entry, block] of entries.entries()) {
       block.region = { region, entry };
       const at = this.#hashEntry(block.physical);
       if (this.#hashHolds(at, block)) this.#fill(at, block);
     }
+  }
+
+  /** Takes a region out of use: its blocks are interpreted again. */
+  #removeRegion(region: Region): void {
+    for (const page of region.pages) this.#pages.get(page)?.regions.delete(region);
+    for (const block of region.blocks) {
+      if (block.region?.region !== region) continue;
+      block.region = undefined;
+      const at = this.#hashEntry(block.physical);
+      if (this.#hashHolds(at, block)) this.#fill(at, block);
+    }
+    this.#retired.push(region);
+  }
+
+  /** The region of a block could not run because of how its pages are mapped; when that is common, it goes. */
+  noteRemapped(block: Block): void {
+    const region = block.region?.region;
+    if (region === undefined || ++region.remapped < MAX_REMAPPED) return;
+    this.#removeRegion(region);
+    for (const page of region.pages) this.#pageOf(page).alone = true;
+    for (const { address } of region.blocks) this.#view.setInt32(address, this.#hotThreshold, true);
+  }
+
+  /** True when regions of this physical page are to keep to it. */
+  keepsAlone(page: number): boolean {
+    return this.#pages.get(page)?.alone ?? false;
   }
 
   #hashHolds(entry: number, block: Block): boolean {
@@ -294,7 +328,7 @@ export class CodeCache {
       if (other !== page) this.#pages.get(other)?.blocks.delete((block.physical & 4095) | (block.mode << 12));
       else if (block.nextPage >= 0) this.#pages.get(block.nextPage)?.blocks.delete(-1 - page);
     }
-    for (const region of code.regions) this.#retired.push(region);
+    for (const region of [...code.regions]) this.#removeRegion(region);
   }
 
   #clearEntry(entry: number): void {
@@ -310,7 +344,7 @@ export class CodeCache {
         this.#codeLines.fill(0, 2 * page, 2 * page + 2);
         this.#pageTable[page]! &= ~L.PAGE_CODE;
       }
-      for (const region of code.regions) this.#retired.push(region);
+      for (const region of code.regions) if (region.pages[0] === page) this.#retired.push(region);
     }
     this.#pages.clear();
     this.#bytes.fill(0, L.HASH, L.HASH + L.HASH_ENTRIES * 16);

@@ -177,6 +177,8 @@ export const REEXECUTE = 1;
 export const EXCEPTION = 2;
 /** The block ends and RIP has been set. */
 export const END_BLOCK = 3;
+/** Only from regions: nothing was done, because one of its pages is mapped elsewhere now. */
+export const REMAPPED = 4;
 
 // TLB: three tables (supervisor with SMAP in force, supervisor without, user), TLB_ENTRIES each of 32 bytes:
 // u64 read tag, u64 write tag, u64 execute tag (page address, or TLB_INVALID), i32 addend, u32 physical page
@@ -197,10 +199,6 @@ export const TLB_INVALID = 1;
 /** Static data of the AssemblyScript runtime: 256 KiB. */
 export const RUNTIME_DATA = 262144;
 
-/** Dispatcher's hash from physical address to block and region: 65536 entries of 16 bytes (see dispatch.ts). */
-export const HASH = 524288;
-export const HASH_ENTRIES = 65536;
-
 /** One u32 for each guest-physical page of 4 KiB: address of the page in this memory | PAGE_*; 0 = not memory. */
 export const PAGE_TABLE = 2097152;
 /** Pages the table covers: 8 GiB of guest-physical space. */
@@ -213,12 +211,17 @@ export const PAGE_CODE = 4;
 /** One u64 for each physical page: bit n = the 64-byte line n holds decoded instructions. */
 export const CODE_LINES = 10485760;
 
+/** Dispatcher's hash from physical address to block and region: entries of 16 bytes (see dispatch.ts). */
+export const HASH = 27262976;
+export const HASH_ENTRIES = 262144;
+export const HASH_BITS = 18;
+
 /** Decoded records and block headers: a bump allocator, emptied as a whole. */
-export const RECORDS = 27262976;
-export const RECORDS_END = 65011712;
+export const RECORDS = 31457280;
+export const RECORDS_END = 132120576;
 
 /** Guest RAM. */
-export const RAM_BASE = 67108864;
+export const RAM_BASE = 134217728;
 
 // A decoded record: 48 bytes.
 /** u32: index of the handler in the function table. */

@@ -125,9 +125,14 @@ export class Processor implements CpuInterface {
         const linear = (): bigint => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
         return this.code.find(entry, physical, mode, linear) === 'fault' ? 0 : 1;
       },
-      hot: (entry: number) => {
+      hot: (entry: number, low: number, high: number) => {
         const block = this.#blockOf(entry);
-        if (block !== undefined) this.translator.enqueue(block);
+        if (block !== undefined)
+          this.translator.enqueue(block, (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0));
+      },
+      remapped: (entry: number) => {
+        const block = this.#blockOf(entry);
+        if (block !== undefined) this.code.noteRemapped(block);
       },
     };
     return host as unknown as Record<string, (...args: never[]) => unknown>;

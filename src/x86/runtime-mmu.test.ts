@@ -240,6 +240,27 @@ describe('the TLB', () => {
     expect(m.call('translate', VA, READ)).toBe(0);
   });
 
+  it('keeps global pages over a CR3 load, until CR4.PGE changes or INVLPG', () => {
+    const m = new SystemMachine().longMode().identity();
+    set(m, L.CR4, 0x80n);
+    const global = m.map(VA, PAGE, RW | PTE.G);
+    const local = m.map(VA + 0x1000n, PAGE, RW);
+    const other = m.map(VA + 0x2000n, PAGE, RW | PTE.G);
+    for (const n of [0n, 1n, 2n]) fill(m, VA + n * 0x1000n, READ);
+    for (const slot of [global, local, other]) m.setPhys64(slot, 0);
+    m.set64(L.RAX, ROOT);
+    m.set64(L.RIP, 0x8000);
+    m.exec('0f22d8');
+    expect(m.call('translate', VA, READ)).not.toBe(0);
+    expect(m.call('translate', VA + 0x1000n, READ)).toBe(0);
+    m.call('tlbFlushPage', VA);
+    expect(m.call('translate', VA, READ)).toBe(0);
+    expect(m.call('translate', VA + 0x2000n, READ)).not.toBe(0);
+    m.set64(L.RAX, 0x220);
+    m.exec('0f22e0');
+    expect(m.call('translate', VA + 0x2000n, READ)).toBe(0);
+  });
+
   it('a page that becomes code loses its write entries', () => {
     const m = new SystemMachine().longMode();
     m.map(VA, PAGE, RW);

@@ -85,7 +85,7 @@ import {
 } from './bits';
 import { raise, resetNmi } from './exceptions';
 import { host_cr8Read, host_cr8Write, host_unsupported } from './host';
-import { tlbFlush, tlbReset } from './mmu';
+import { tlbFlush, tlbFlushLocal, tlbReset } from './mmu';
 import { begin, ok } from './memory';
 import {
   endBlock,
@@ -188,7 +188,7 @@ function writeCr3(value: u64): bool {
     }
   }
   store<u64>(CR3, value);
-  tlbFlush();
+  tlbFlushLocal();
   return true;
 }
 

@@ -15,6 +15,7 @@ import {
   EXCEPTION,
   HALTED,
   HASH,
+  HASH_BITS,
   HASH_ENTRIES,
   IN_REGION,
   MODE,
@@ -22,6 +23,7 @@ import {
   REC_BYTES,
   REC_HANDLER,
   REEXECUTE,
+  REMAPPED,
   RIP,
   SEG_BASE,
   SHADOW,
@@ -38,7 +40,7 @@ import {
   VBASE,
 } from '../layout';
 import { deliverException, deliverInterrupt, deliverNmi, raise, trapStep } from './exceptions';
-import { execPhys } from './mmu';
+import { execPhys, tlbFill } from './mmu';
 import { insnRip, nextRip, stackFault } from './record';
 
 /**
@@ -47,7 +49,9 @@ import { insnRip, nextRip, stackFault } from './record';
  */
 declare function host_decode(entry: i32, physical: f64, mode: i32, linearLow: i32, linearHigh: i32): i32;
 /** The block of this hash entry is hot. May fill its region. */
-declare function host_hot(entry: i32): void;
+declare function host_hot(entry: i32, linearLow: i32, linearHigh: i32): void;
+/** The region of this hash entry did not run: one of its pages is mapped elsewhere. */
+declare function host_remapped(entry: i32): void;
 /** The vector to deliver, or -1. */
 declare function host_acknowledge(): i32;
 
@@ -77,35 +81,45 @@ function callRegion(index: i32, entry: i32, vbase: u64): i32 {
   return call_indirect<i32>(index, entry, vbase);
 }
 
+/** What wants attention between blocks; the `RESULT_*` to return, GO_ON, or AGAIN when something was delivered. */
+const GO_ON = -1;
+const AGAIN = -2;
+
+function attend(attention: i32, shadow: i32): i32 {
+  if (attention & ATTENTION_SHUTDOWN) return RESULT_SHUTDOWN;
+  if (attention & ATTENTION_STOP) {
+    store<i32>(ATTENTION, attention & ~ATTENTION_STOP);
+    return RESULT_STOPPED;
+  }
+  if (shadow == 0) {
+    if (attention & ATTENTION_NMI) {
+      store<i32>(ATTENTION, attention & ~ATTENTION_NMI);
+      store<i32>(HALTED, 0);
+      deliverNmi();
+      return AGAIN;
+    }
+    if (attention & ATTENTION_INTR && load<i32>(EFLAGS) & IF) {
+      const vector = host_acknowledge();
+      if (vector >= 0) {
+        store<i32>(HALTED, 0);
+        deliverInterrupt(vector);
+        return AGAIN;
+      }
+    }
+  }
+  return load<i32>(HALTED) ? RESULT_HALTED : GO_ON;
+}
+
 export function run(): i32 {
   let interpretOnce = false;
   for (;;) {
     const shadow = load<i32>(SHADOW);
     const attention = load<i32>(ATTENTION);
-    if (attention != 0) {
-      if (attention & ATTENTION_SHUTDOWN) return RESULT_SHUTDOWN;
-      if (attention & ATTENTION_STOP) {
-        store<i32>(ATTENTION, attention & ~ATTENTION_STOP);
-        return RESULT_STOPPED;
-      }
-      if (shadow == 0) {
-        if (attention & ATTENTION_NMI) {
-          store<i32>(ATTENTION, attention & ~ATTENTION_NMI);
-          store<i32>(HALTED, 0);
-          deliverNmi();
-          continue;
-        }
-        if (attention & ATTENTION_INTR && load<i32>(EFLAGS) & IF) {
-          const vector = host_acknowledge();
-          if (vector >= 0) {
-            store<i32>(HALTED, 0);
-            deliverInterrupt(vector);
-            continue;
-          }
-        }
-      }
+    if ((attention | shadow | load<i32>(HALTED)) != 0) {
+      const result = attend(attention, shadow);
+      if (result == AGAIN) continue;
+      if (result != GO_ON) return result;
     }
-    if (load<i32>(HALTED)) return RESULT_HALTED;
     if (load<i32>(BUDGET) <= 0) return RESULT_BUDGET;
 
     const linear = load<u64>(RIP) + load<u64>(SEG_BASE + 8);
@@ -122,7 +136,7 @@ export function run(): i32 {
     }
     const mode = load<i32>(MODE);
     const key = <u64>physical | ((<u64>mode) << 48);
-    const hash = <i32>(physical ^ (physical >> 16)) & (HASH_ENTRIES - 1);
+    const hash = <i32>(physical ^ (physical >> HASH_BITS)) & (HASH_ENTRIES - 1);
     const entry = HASH + (hash << 4);
     if (load<u64>(entry) != key) {
       if (!host_decode(entry, <f64>physical, mode, <i32>linear, <i32>(linear >> 32))) {
@@ -131,21 +145,21 @@ export function run(): i32 {
       }
     }
 
-    let single = shadow != 0;
-    if (attention & ATTENTION_TRAP) single = true;
-    store<i32>(SHADOW, 0);
+    const single = (shadow | (attention & ATTENTION_TRAP)) != 0;
     const region = load<i32>(entry, ENTRY_REGION);
     if (region != 0 && !interpretOnce && !single) {
       store<i32>(IN_REGION, 1);
-      store<i32>(STAT_REGION_RUNS, load<i32>(STAT_REGION_RUNS) + 1);
       const status = callRegion(<i32>(<u32>region >> 10), region & 1023, linear & ~0xfff);
       store<i32>(IN_REGION, 0);
-      if (status == REEXECUTE) {
-        store<i32>(STAT_REGION_EXITS, load<i32>(STAT_REGION_EXITS) + 1);
+      store<i32>(STAT_REGION_RUNS, load<i32>(STAT_REGION_RUNS) + 1);
+      if (status != NEXT) {
         interpretOnce = true;
-      } else if (status == EXCEPTION) deliverException();
+        if (status == REMAPPED) host_remapped(entry);
+        else store<i32>(STAT_REGION_EXITS, load<i32>(STAT_REGION_EXITS) + 1);
+      }
       continue;
     }
+    store<i32>(SHADOW, 0);
     interpretOnce = false;
 
     const block = load<i32>(entry, ENTRY_BLOCK);
@@ -166,7 +180,7 @@ export function run(): i32 {
     store<i32>(block, countdown, BLOCK_COUNTDOWN);
     if (countdown == 0) {
       // it may have emptied the record area: look the block up again
-      host_hot(entry);
+      host_hot(entry, <i32>linear, <i32>(linear >> 32));
       continue;
     }
     interpret(load<i32>(entry, ENTRY_BLOCK) + BLOCK_RECORDS, linear & ~0xfff, single);
@@ -174,6 +188,16 @@ export function run(): i32 {
   }
   // oxlint-disable-next-line no-unreachable -- AssemblyScript does not see that the loop never ends
   return RESULT_STOPPED;
+}
+
+/** Whether linear page `va` is mapped executable to physical page `pfn`; raises nothing. For regions of several pages. */
+export function pageIs(va: u64, pfn: u32): i32 {
+  const entry = load<i32>(TLB_BASE) + ((<i32>(va >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
+  if (load<u64>(entry, TLB_EXEC) != va) {
+    if (tlbFill(va, 2) == 0) return 0;
+    if (load<u64>(entry, TLB_EXEC) != va) return 0;
+  }
+  return load<u32>(entry, TLB_PFN) == pfn ? 1 : 0;
 }
 
 let stepFailed = false;

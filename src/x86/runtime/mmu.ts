@@ -32,6 +32,7 @@ import {
   CR0_WP,
   CR4_LA57,
   CR4_PAE,
+  CR4_PGE,
   CR4_PSE,
   CR4_SMAP,
   CR4_SMEP,
@@ -55,6 +56,7 @@ const PTE_U: u64 = 4;
 const PTE_A: u64 = 0x20;
 const PTE_D: u64 = 0x40;
 const PTE_PS: u64 = 0x80;
+const PTE_G: u64 = 0x100;
 /** Physical address bits 12..39. */
 const PTE_ADDRESS: u64 = 0xff_ffff_f000;
 /** Bits 40..51: beyond our 40 physical bits, hence reserved. */
@@ -96,6 +98,18 @@ let walkLarge: i32 = 0;
 let tablesUsed: i32 = 7;
 const LARGE_FILTER: i32 = memory.data(256, 8) as i32;
 const HUGE_FILTER: i32 = memory.data(256, 8) as i32;
+/** One byte for each entry: 1 = a global page, which a CR3 load does not drop; and which tables have any. */
+const GLOBAL: i32 = memory.data(3072, 8) as i32;
+let tablesGlobal: i32 = 7;
+
+/** Kernel and user addresses differ in their high bits: the filters mix all of them. */
+function largeSlot(va: u64): i32 {
+  return LARGE_FILTER + ((((va >> 21) ^ (va >> 29) ^ (va >> 37) ^ (va >> 45)) as i32) & 255);
+}
+
+function hugeSlot(va: u64): i32 {
+  return HUGE_FILTER + ((((va >> 30) ^ (va >> 38) ^ (va >> 46)) as i32) & 255);
+}
 
 /** The TLB that belongs to implicit supervisor accesses (GDT, IDT, TSS); SMAP does not heed RFLAGS.AC for them. */
 export function systemTlb(): i32 {
@@ -259,6 +273,7 @@ export function tlbFill(va: u64, access: i32): i32 {
   let writable = true;
   let executable = true;
   let clean = false;
+  let global = false;
   if ((cr0 & CR0_PG) != 0) {
     if (walk(va, access, user) == 0) return 0;
     const walkedUser = walkUser != 0;
@@ -276,8 +291,9 @@ export function tlbFill(va: u64, access: i32): i32 {
       else store<u64>(walkSlot, walkLeaf);
     }
     clean = (walkLeaf & PTE_D) == 0;
-    if (walkLarge == 1) store<u8>(LARGE_FILTER + (((va >> 21) as i32) & 255), 1);
-    else if (walkLarge == 2) store<u8>(HUGE_FILTER + (((va >> 30) as i32) & 255), 1);
+    if (walkLarge == 1) store<u8>(largeSlot(va), 1);
+    else if (walkLarge == 2) store<u8>(hugeSlot(va), 1);
+    global = (walkLeaf & PTE_G) != 0 && (load<u32>(CR4) & CR4_PGE) != 0;
   } else {
     walkPa = va & 0xffff_ffff;
   }
@@ -298,7 +314,10 @@ export function tlbFill(va: u64, access: i32): i32 {
   const base = (page & 0xfffff000) as i32;
   store<i32>(entry + TLB_ADDEND, base - (tag as i32));
   store<u32>(entry + TLB_PFN, lastPfn);
-  tablesUsed |= tlb == TLB_SMAP ? 1 : tlb == TLB_SUPERVISOR ? 2 : 4;
+  const bit = tlb == TLB_SMAP ? 1 : tlb == TLB_SUPERVISOR ? 2 : 4;
+  tablesUsed |= bit;
+  if (global) tablesGlobal |= bit;
+  store<u8>(GLOBAL + ((entry - TLB) >> TLB_ENTRY_SHIFT), global ? 1 : 0);
   return base + ((va as i32) & 4095);
 }
 
@@ -328,21 +347,54 @@ export function wrapLinear(va: u64): u64 {
   return (load<i32>(MODE) & MODE_CODE) == 2 ? va : va & 0xffff_ffff;
 }
 
-/** Empties all TLBs. Dropping global pages too is allowed (SDM 3A 4.10.4.2). */
+/** Empties all TLBs, global pages too. */
 export function tlbFlush(): void {
   store<u32>(STAT_TLB_FLUSH, load<u32>(STAT_TLB_FLUSH) + 1);
   // A tag of 0101…01h is no page address either, so that a fill does.
   if ((tablesUsed & 1) != 0) memory.fill(TLB_SMAP, 1, TLB_BYTES);
   if ((tablesUsed & 2) != 0) memory.fill(TLB_SUPERVISOR, 1, TLB_BYTES);
   if ((tablesUsed & 4) != 0) memory.fill(TLB_USER, 1, TLB_BYTES);
+  if (tablesGlobal != 0) memory.fill(GLOBAL, 0, 3 * TLB_ENTRIES);
   tablesUsed = 0;
+  tablesGlobal = 0;
   memory.fill(LARGE_FILTER, 0, 256);
   memory.fill(HUGE_FILTER, 0, 256);
+}
+
+/** A new address space: empties the TLBs of all but global pages. SDM 3A 4.10.4.1. */
+export function tlbFlushLocal(): void {
+  if (tablesGlobal == 0) {
+    tlbFlush();
+    return;
+  }
+  store<u32>(STAT_TLB_FLUSH, load<u32>(STAT_TLB_FLUSH) + 1);
+  for (let table = 0; table < 3; table++) {
+    const bit = 1 << table;
+    if ((tablesUsed & bit) == 0) continue;
+    const base = TLB + table * TLB_BYTES;
+    if ((tablesGlobal & bit) == 0) {
+      memory.fill(base, 1, TLB_BYTES);
+      tablesUsed &= ~bit;
+      continue;
+    }
+    const flags = GLOBAL + table * TLB_ENTRIES;
+    for (let n = 0; n < TLB_ENTRIES; n += 8) {
+      const entry = base + (n << TLB_ENTRY_SHIFT);
+      if (load<u64>(flags + n) == 0) {
+        memory.fill(entry, 1, 8 << TLB_ENTRY_SHIFT);
+        continue;
+      }
+      for (let i = 0; i < 8; i++) {
+        if (load<u8>(flags + n + i) == 0) dropEntry(entry + (i << TLB_ENTRY_SHIFT));
+      }
+    }
+  }
 }
 
 /** Forgets everything, whatever the bookkeeping says (reset, a restored state). */
 export function tlbReset(): void {
   tablesUsed = 7;
+  tablesGlobal = 7;
   tlbFlush();
 }
 
@@ -354,12 +406,12 @@ function dropEntry(entry: i32): void {
 
 /** INVLPG: forgets the page that `va` lies in, all of it when it is a large one. */
 export function tlbFlushPage(va: u64): void {
-  if (load<u8>(HUGE_FILTER + (((va >> 30) as i32) & 255)) != 0) {
+  if (load<u8>(hugeSlot(va)) != 0) {
     tlbFlush();
     return;
   }
   const index = ((va >> 12) as i32) & (TLB_ENTRIES - 1);
-  const whole = load<u8>(LARGE_FILTER + (((va >> 21) as i32) & 255)) != 0;
+  const whole = load<u8>(largeSlot(va)) != 0;
   for (let table = 0; table < 3; table++) {
     const base = TLB + table * TLB_BYTES;
     if (!whole) {

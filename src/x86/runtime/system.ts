@@ -40,7 +40,7 @@ import { flagsChanged, getRflags, setArithmetic, setRflags } from './flags';
 import { host_random } from './host';
 import { changeableFlags } from './iret';
 import { begin, ok, read64, read8 } from './memory';
-import { tlbFlush, tlbFlushPage } from './mmu';
+import { tlbFlush, tlbFlushLocal, tlbFlushPage } from './mmu';
 import { tsc } from './msr';
 import {
   effectiveAddress,
@@ -179,7 +179,10 @@ export function op_invpcid(rec: i32): i32 {
     if (type == 0 && !isCanonicalBase(address)) wrong = true;
   }
   if (wrong) return raise(VEC_GP, 0);
-  tlbFlush();
+  // 0: one address, 1: one PCID, 2: all, 3: all but global pages.
+  if (type == 0) tlbFlushPage(address);
+  else if (type == 2) tlbFlush();
+  else tlbFlushLocal();
   return endBlock(rec);
 }
 

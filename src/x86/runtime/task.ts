@@ -39,7 +39,7 @@ import {
 import { deliverException, raise } from './exceptions';
 import { getRflags, setRflags } from './flags';
 import { begin, ok, systemRead, systemWrite, writeOk } from './memory';
-import { systemTlb, tlbFlush } from './mmu';
+import { systemTlb, tlbFlushLocal } from './mmu';
 import {
   attrDpl,
   descriptor,
@@ -197,7 +197,7 @@ export function switchTask(selector: i32, how: i32, vector: i32, ext: i32, rip: 
 function enterTask(isWide: bool, nested: bool, error: i32): void {
   if (isWide && (load<u32>(CR0) & CR0_PG) != 0 && load<u64>(CR3) != load<u64>(IMAGE)) {
     store<u64>(CR3, load<u64>(IMAGE));
-    tlbFlush();
+    tlbFlushLocal();
   }
   store<u64>(RIP, item(0));
   setRflags((item(1) | (nested ? FLAG_NT : 0)) as i64, isWide ? 0x3f7fd5 : 0x7fd5);

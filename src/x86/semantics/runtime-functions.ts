@@ -9,6 +9,7 @@ const f = <const P extends readonly ValType[]>(params: P, result: ValType | unde
 ];
 
 export const RUNTIME_FUNCTIONS = {
+  pageIs: f(['i64', 'i32']),
   readAddress: f(['i64', 'i32']),
   loadSlow: f(['i64', 'i32']),
   store8: f(['i64', 'i32']),

@@ -15,13 +15,15 @@ import type { FlagSource } from '../semantics/flags.ts';
 
 /** How a region's code leaves a block; provided by the region builder, which knows the blocks. */
 export interface RegionFlow {
-  /** Continues at a page offset: inside the region if a block starts there. */
+  /** Continues at an offset from the region's first page: inside the region if a block starts there. */
   goto(offset: number): void;
   /** Continues at a computed address. */
   gotoRip(rip: LocalGet, kind: 'jump' | 'call' | 'return'): void;
 }
 
 const PAGE_MASK = -4096n;
+/** Makes the offsets of a region's instructions positive. */
+export const WHERE_BIAS = 16384;
 const SLOW_STORES = { 1: 'storeSlow8', 2: 'storeSlow16', 4: 'storeSlow32', 8: 'storeSlow64' } as const;
 
 export class RegionEmitter extends Emitter {
@@ -38,7 +40,7 @@ export class RegionEmitter extends Emitter {
   readonly vbase: LocalGet;
   readonly tlbBase: LocalGet;
   readonly budget: LocalGet;
-  /** Where a failing instruction is: page offset | instructions of the block that have not run << 16. */
+  /** Where a failing instruction is: offset + WHERE_BIAS | instructions of the block that have not run << 16. */
   readonly where: LocalGet;
   readonly rip: LocalGet;
   failLabel!: Label;
@@ -47,6 +49,8 @@ export class RegionEmitter extends Emitter {
   /** CC_OP where it is known here; `#stored` when the local ccOp holds it too. */
   #known: number | undefined;
   #stored = true;
+  /** Offset of the page of the present block from the region's first page; offsets in an `Insn` count from there. */
+  #page = 0;
   /** Instructions of the block that come after the present one, plus one. */
   remaining = 0;
   #flagsUsed = false;
@@ -73,7 +77,8 @@ export class RegionEmitter extends Emitter {
   }
 
   /** A block begins: nothing is known about the flags. */
-  beginBlock(): void {
+  beginBlock(page: number): void {
+    this.#page = page;
     this.#known = undefined;
     this.#stored = true;
   }
@@ -192,7 +197,7 @@ export class RegionEmitter extends Emitter {
       const index = w.shl(this.#gprLocal(mem.index), w.i64(mem.scale));
       sum = sum === undefined ? index : w.add(sum, index);
     }
-    const disp = w.i64(BigInt.asIntN(64, BigInt(mem.disp)));
+    const disp = w.i64(BigInt.asIntN(64, BigInt(mem.disp)) + BigInt(mem.ripRelative ? this.#page : 0));
     sum = sum === undefined ? disp : w.add(sum, disp);
     return addrsize === 8 ? sum : w.and(sum, w.i64(0xffffffff));
   }
@@ -274,7 +279,7 @@ export class RegionEmitter extends Emitter {
   /** Leaves the region at this instruction; the interpreter repeats it and raises what there is to raise. */
   fail(): void {
     if (!this.#stored) this.f.set(this.ccOp, w.i32(this.#known!));
-    this.f.set(this.where, w.i32(this.insn.offset | (this.remaining << 16)));
+    this.f.set(this.where, w.i32((this.#page + this.insn.offset + WHERE_BIAS) | (this.remaining << 16)));
     this.f.br(this.failLabel);
   }
 
@@ -331,22 +336,26 @@ export class RegionEmitter extends Emitter {
 
   // --- control transfers -------------------------------------------------------------------------------------------
 
+  #nextOffset(): number {
+    return this.#page + this.insn.offset + this.insn.length;
+  }
+
   nextRip(): Expr {
-    return w.add(this.vbase, w.i64(this.insn.offset + this.insn.length));
+    return w.add(this.vbase, w.i64(this.#nextOffset()));
   }
 
   jumpRelative(operand: Operand): void {
     assert(operand.kind === 'rel', 'branch target expected');
     this.storeFlagKind();
-    this.flow.goto(operand.reg);
+    this.flow.goto(this.#page + operand.reg);
   }
 
   jumpIf(condition: Expr, operand: Operand): void {
     assert(operand.kind === 'rel', 'branch target expected');
     const test = this.tmp(condition);
     this.storeFlagKind();
-    this.f.if(test, () => this.flow.goto(operand.reg));
-    this.flow.goto(this.insn.offset + this.insn.length);
+    this.f.if(test, () => this.flow.goto(this.#page + operand.reg));
+    this.flow.goto(this.#nextOffset());
   }
 
   jumpTo(rip: Expr): void {

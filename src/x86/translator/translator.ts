@@ -15,8 +15,8 @@ import type { Block, CodeCache, Region } from '../code-cache.ts';
 import type { Engine } from '../engine.ts';
 import * as L from '../layout.ts';
 import { RUNTIME_FUNCTIONS, type RuntimeFunction } from '../semantics/runtime-functions.ts';
-import { RegionEmitter } from './emitter.ts';
-import { type RegionBlock, selectRegion } from './region.ts';
+import { RegionEmitter, WHERE_BIAS } from './emitter.ts';
+import { type Selection, selectRegion } from './region.ts';
 
 /** Slices (of a few milliseconds at most) that a hot block may wait for company. */
 const MAX_WAIT = 8;
@@ -24,9 +24,10 @@ const MAX_WAIT = 8;
 export class Translator {
   readonly #engine: Engine;
   readonly #cache: CodeCache;
+  readonly #view: DataView;
   readonly #trace: TracePoint;
   readonly #batch: number;
-  #queue: Block[] = [];
+  #queue: Selection[] = [];
   #waited = 0;
   regions = 0;
   modules = 0;
@@ -38,6 +39,7 @@ export class Translator {
     this.#engine = engine;
     this.#cache = cache;
     this.#batch = batch;
+    this.#view = new DataView(engine.memory.buffer);
     this.#trace = tracer.point('cpu.translate');
   }
 
@@ -54,10 +56,22 @@ export class Translator {
    * Notes a hot block. A WebAssembly module costs far more to make than a function in it, so that regions are made
    * in batches; until then the interpreter goes on.
    */
-  enqueue(hot: Block): void {
+  enqueue(hot: Block, linear: bigint): void {
     if ((hot.mode & L.MODE_CODE) !== 2) return;
-    this.#queue.push(hot);
+    // chosen now: how the neighbouring pages are mapped may be another thing later
+    const selection = selectRegion(this.#cache, hot, (distance) => this.#mapped(linear, distance));
+    if (selection === undefined) return;
+    this.#queue.push(selection);
     if (this.#queue.length >= this.#batch) this.flush();
+  }
+
+  /** Physical page of the page `distance` away from `linear`, if the TLB has it for execution; else -1. */
+  #mapped(linear: bigint, distance: number): number {
+    const va = (linear & ~0xfffn) + BigInt(distance) * 0x1000n;
+    const slot = Number((va >> 12n) & BigInt(L.TLB_ENTRIES - 1)) << L.TLB_ENTRY_SHIFT;
+    const entry = this.#view.getInt32(L.TLB_BASE, true) + slot;
+    if (this.#view.getBigUint64(entry + L.TLB_EXEC, true) !== BigInt.asUintN(64, va)) return -1;
+    return this.#view.getUint32(entry + L.TLB_PFN, true);
   }
 
   /** To be called between slices: translates when enough is waiting, or when it has waited for long enough. */
@@ -79,21 +93,21 @@ export class Translator {
       const [params, result] = RUNTIME_FUNCTIONS[name];
       return module.importFunction('runtime', name, params, result);
     };
-    const batch: RegionBlock[][] = [];
+    const batch: Selection[] = [];
     const taken = new Set<Block>();
-    for (const hot of queue) {
-      if (taken.has(hot) || hot.region !== undefined || this.#cache.peek(hot.physical, hot.mode) !== hot)
+    for (const selection of queue) {
+      const { hot, blocks } = selection;
+      if (taken.has(hot) || hot.region !== undefined || !blocks.every(({ block }) => this.#isCurrent(block)))
         continue;
-      const blocks = selectRegion(this.#cache, hot);
-      if (!blocks.some(({ block }) => block === hot)) continue;
       const f = new FunctionBuilder(['i32', 'i64'], 'i32');
-      writeRegion(f, new RegionEmitter(f, runtime), blocks);
+      writeRegion(f, new RegionEmitter(f, runtime), selection);
       module.addFunction(`r${batch.length}`, ['i32', 'i64'], 'i32', f);
-      batch.push(blocks);
+      batch.push(selection);
       for (const { block } of blocks) taken.add(block);
       if (this.#trace.on)
         this.#trace.emit({
           physical: hot.physical,
+          pages: selection.pages.size,
           blocks: blocks.length,
           instructions: blocks.reduce((sum, block) => sum + block.insns.length, 0),
         });
@@ -101,29 +115,34 @@ export class Translator {
     if (batch.length === 0) return;
     const code = module.build();
     const exports = this.#engine.instantiate(code);
-    for (const [i, regionBlocks] of batch.entries()) {
-      const blocks = regionBlocks.map(({ block }) => block);
+    for (const [i, selection] of batch.entries()) {
+      const blocks = selection.blocks.map(({ block }) => block);
       const region: Region = {
         index: this.#engine.allocate(exports[`r${i}`] as () => number),
-        page: Math.floor(blocks[0]!.physical / 4096),
+        pages: [...selection.pages.values()],
         blocks,
+        remapped: 0,
       };
       this.#cache.addRegion(region, blocks);
-      this.instructions += regionBlocks.reduce((sum, block) => sum + block.insns.length, 0);
+      this.instructions += selection.blocks.reduce((sum, block) => sum + block.insns.length, 0);
     }
     this.regions += batch.length;
     this.modules++;
     this.bytes += code.length;
   }
+
+  #isCurrent(block: Block): boolean {
+    return this.#cache.peek(block.physical, block.mode) === block;
+  }
 }
 
-function writeRegion(f: FunctionBuilder, e: RegionEmitter, blocks: readonly RegionBlock[]): void {
+function writeRegion(f: FunctionBuilder, e: RegionEmitter, { blocks, pages }: Selection): void {
   const position = new Map(blocks.map(({ offset }, i) => [offset, i]));
   const next = f.local('i32');
   const exitStatus = f.local('i32');
   const returnSites = blocks
     .filter(({ insns }) => insns.at(-1)!.def.name === 'call')
-    .map(({ insns }) => insns.at(-1)!.offset + insns.at(-1)!.length)
+    .map(({ page, insns }) => page + insns.at(-1)!.offset + insns.at(-1)!.length)
     .filter((offset) => position.has(offset))
     .slice(0, 4);
 
@@ -172,9 +191,9 @@ function writeRegion(f: FunctionBuilder, e: RegionEmitter, blocks: readonly Regi
     const last = region.insns.at(-1)!;
     const loops =
       region.fallsTo === region.offset ||
-      last.operands.some((operand) => operand.kind === 'rel' && operand.reg === region.offset);
+      last.operands.some((operand) => operand.kind === 'rel' && region.page + operand.reg === region.offset);
     if (loops) self = f.open('loop');
-    e.beginBlock();
+    e.beginBlock(region.page);
     f.set(e.budget, w.sub(e.budget, region.insns.length));
     for (const [k, insn] of region.insns.entries()) e.translate(insn, region.insns.length - k);
     if (region.fallsTo !== undefined) {
@@ -191,12 +210,27 @@ function writeRegion(f: FunctionBuilder, e: RegionEmitter, blocks: readonly Regi
   f.unreachable();
   f.end(); // fail
   f.set(e.budget, w.add(e.budget, w.shrU(e.where, 16)));
-  f.set(e.rip, w.add(e.vbase, w.zext(w.and(e.where, 0xffff))));
+  f.set(e.rip, w.sub(w.add(e.vbase, w.zext(w.and(e.where, 0xffff))), w.i64(WHERE_BIAS)));
   f.set(exitStatus, w.i32(L.REEXECUTE));
   f.end(); // exit
   e.storeState();
   f.return(exitStatus);
   f.prepend(() => {
+    // `vbase` comes as the page of the entry's block: back to the region's first page
+    let first = 0;
+    for (const page of new Set(blocks.map((block) => block.page))) {
+      const count = blocks.filter((block) => block.page === page).length;
+      if (page !== 0) {
+        const inside = w.ltU(w.sub(f.param(0), first), count);
+        f.if(inside, () => f.set(e.vbase, w.sub(e.vbase, w.i64(page))));
+      }
+      first += count;
+    }
+    if (pages.size > 1)
+      for (const [page, physical] of pages) {
+        const same = e.rt('pageIs', w.add(e.vbase, w.i64(page)), w.i32(physical));
+        f.if(w.eqz(same), () => f.return(w.i32(L.REMAPPED)));
+      }
     e.loadState();
     f.set(next, f.param(0));
   });
