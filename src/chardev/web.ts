@@ -7,6 +7,8 @@ import { CharBase } from './base.ts';
 
 /** Bytes of the guest's output that wait for the reader before the guest has to. */
 const OUTPUT_LIMIT = 65536;
+/** Writes below this many bytes within one turn of the event loop come out as one chunk. */
+const GATHER = 4096;
 
 export class WebStreamChardev extends CharBase {
   readonly type = 'stream';
@@ -17,6 +19,8 @@ export class WebStreamChardev extends CharBase {
   #output!: ReadableStreamDefaultController<Uint8Array>;
   #outputEnded = false;
   #blocked = false;
+  #gathered = new Uint8Array(0);
+  #gatheredLength = 0;
   #room: (() => void) | undefined;
 
   constructor(id: string) {
@@ -60,11 +64,31 @@ export class WebStreamChardev extends CharBase {
   /** A reader that cancelled is as good as none: what is written is dropped. */
   protected send(data: Uint8Array): number {
     if (this.#outputEnded) return data.length;
-    const count = Math.min(data.length, Math.max(0, this.#output.desiredSize ?? 0));
+    const room = (this.#output.desiredSize ?? 0) - this.#gatheredLength;
+    const count = Math.min(data.length, Math.max(0, room));
     if (count < data.length) this.#blocked = true;
-    if (count > 0) this.#output.enqueue(data.slice(0, count));
+    if (count >= GATHER) {
+      this.#flush();
+      this.#output.enqueue(data.slice(0, count));
+    } else if (count > 0) this.#gather(data.subarray(0, count));
     return count;
   }
+
+  #gather(data: Uint8Array): void {
+    if (this.#gatheredLength + data.length > GATHER) this.#flush();
+    if (this.#gatheredLength === 0) {
+      this.#gathered = new Uint8Array(GATHER);
+      queueMicrotask(this.#flush);
+    }
+    this.#gathered.set(data, this.#gatheredLength);
+    this.#gatheredLength += data.length;
+  }
+
+  readonly #flush = (): void => {
+    const length = this.#gatheredLength;
+    this.#gatheredLength = 0;
+    if (length > 0 && !this.#outputEnded) this.#output.enqueue(this.#gathered.slice(0, length));
+  };
 
   /** Called when nothing waits any more: the writer goes on. */
   protected override resumeInput(): void {
@@ -73,6 +97,7 @@ export class WebStreamChardev extends CharBase {
   }
 
   protected shutdown(): Promise<void> {
+    this.#flush();
     if (!this.#outputEnded) this.#output.close();
     this.#outputEnded = true;
     this.resumeInput();

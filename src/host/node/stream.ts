@@ -7,6 +7,8 @@ import type { HostStream } from '../../chardev/host.ts';
 
 /** Bytes that wait to be sent before `write` takes less than it is given. */
 const OUTPUT_LIMIT = 65536;
+/** Writes below this many bytes within one turn of the event loop leave as one: a serial port writes single bytes. */
+const GATHER = 4096;
 /** Milliseconds that a peer gets to take the last bytes. */
 const CLOSE_LIMIT = 1000;
 
@@ -25,6 +27,8 @@ export class NodeStream implements HostStream {
   #blocked = false;
   #gone = false;
   #kept: Uint8Array[] = [];
+  #gathered = Buffer.alloc(0);
+  #gatheredLength = 0;
 
   /**
    * @param options.endsWithInput the end of input means that the other side is gone (sockets), and not only that
@@ -70,11 +74,32 @@ export class NodeStream implements HostStream {
 
   write(data: Uint8Array): number {
     if (this.#gone || this.#output.destroyed || !this.#output.writable) return data.length;
-    const count = Math.min(data.length, Math.max(0, OUTPUT_LIMIT - this.#output.writableLength));
+    const room = OUTPUT_LIMIT - this.#output.writableLength - this.#gatheredLength;
+    const count = Math.min(data.length, Math.max(0, room));
     if (count < data.length) this.#blocked = true;
-    if (count > 0) this.#output.write(Buffer.from(data.subarray(0, count)), this.#written);
+    if (count >= GATHER) {
+      this.#flush();
+      this.#output.write(Buffer.from(data.subarray(0, count)), this.#written);
+    } else if (count > 0) this.#gather(data.subarray(0, count));
     return count;
   }
+
+  #gather(data: Uint8Array): void {
+    if (this.#gatheredLength + data.length > GATHER) this.#flush();
+    if (this.#gatheredLength === 0) {
+      this.#gathered = Buffer.allocUnsafe(GATHER);
+      queueMicrotask(this.#flush);
+    }
+    this.#gathered.set(data, this.#gatheredLength);
+    this.#gatheredLength += data.length;
+  }
+
+  readonly #flush = (): void => {
+    const length = this.#gatheredLength;
+    this.#gatheredLength = 0;
+    if (length > 0 && !this.#output.destroyed)
+      this.#output.write(this.#gathered.subarray(0, length), this.#written);
+  };
 
   readonly #written = (): void => {
     if (!this.#blocked || this.#gone || this.#output.writableLength > OUTPUT_LIMIT / 2) return;
@@ -96,6 +121,7 @@ export class NodeStream implements HostStream {
   }
 
   async close(): Promise<void> {
+    this.#flush();
     this.#gone = true;
     this.#input.off('data', this.#data);
     this.#input.pause();
