@@ -15,12 +15,11 @@ import { gather, scatter } from '../iov.ts';
 import { type ControlTarget, runCommand } from './control.ts';
 import * as d from './defs.ts';
 import { macKey, RxFilter } from './filter.ts';
-import { hasCwr, PLAIN, parseHeader, writeHeader } from './header.ts';
+import { hasCwr, PLAIN, parseHeader } from './header.ts';
+import { configSize, fillConfig, offeredFeatures, queueSpecs } from './offer.ts';
 import type { NetSettings } from './properties.ts';
+import { ReceiveBuffers } from './receive.ts';
 import { FlowTable } from './steering.ts';
-
-/** QEMU's size of the control queue. */
-const CTRL_QUEUE_SIZE = 64;
 
 /**
  * Largest frame that a driver may send: "65589 bytes long (14 bytes of Ethernet header, plus 40 bytes of the IPv6
@@ -84,14 +83,13 @@ export class VirtioNet implements VirtioDevice, NetFrontend {
   #mac = 0;
   #guestOffloads = 0n;
   #headerSize: number = d.HDR.SIZE;
-  #mergeable = false;
   /** Pairs of queues that the driver uses. */
   #pairs = 1;
   /** Rest of a large packet that was cut for a guest that cannot take it; served before anything else. */
   #pending: Uint8Array[] = [];
   /** The back end was refused and waits for `acceptInput`. */
   #backendWaits = false;
-  readonly #chains: Chain[] = [];
+  readonly #buffers = new ReceiveBuffers((message) => this.#host.guestError(message));
   readonly #header = new Uint8Array(d.HDR.SIZE);
   readonly #scratch = new Uint8Array(MAX_FRAME);
 
@@ -105,7 +103,10 @@ export class VirtioNet implements VirtioDevice, NetFrontend {
     this.configSize = configSize(this.features);
     this.#traceTx = tracer.point('virtio.net.tx');
     this.#traceRx = tracer.point('virtio.net.rx');
-    this.#fillConfig();
+    fillConfig(this.#config, settings);
+    this.#config.bytes.set(settings.mac, d.CONFIG.MAC);
+    this.#mac = macKey(settings.mac);
+    this.#config.u16(d.CONFIG.STATUS, this.linkUp ? d.VIRTIO_NET_S_LINK_UP : 0);
     this.#control = this.#controlTarget();
     this.filter.reset(false);
     this.#detach = netdev?.attach(this);
@@ -165,9 +166,10 @@ export class VirtioNet implements VirtioDevice, NetFrontend {
   start(): void {
     const { negotiated } = this.#host;
     const has = (feature: bigint) => (negotiated & feature) !== 0n;
-    this.#mergeable = has(d.VIRTIO_NET_F_MRG_RXBUF);
+    const mergeable = has(d.VIRTIO_NET_F_MRG_RXBUF);
     // Without both, drivers know a header without num_buffers (§5.1.6.1).
-    this.#headerSize = this.#mergeable || has(d.VIRTIO_F_VERSION_1) ? d.HDR.SIZE : d.HDR.LEGACY_SIZE;
+    this.#headerSize = mergeable || has(d.VIRTIO_F_VERSION_1) ? d.HDR.SIZE : d.HDR.LEGACY_SIZE;
+    this.#buffers.configure(this.#headerSize, mergeable);
     this.#setGuestOffloads(negotiated & d.GUEST_OFFLOADS);
     this.filter.reset(has(d.VIRTIO_NET_F_CTRL_VLAN));
     this.#running = true;
@@ -379,76 +381,19 @@ export class VirtioNet implements VirtioDevice, NetFrontend {
     const queue = this.#steer(frame);
     // "If all receive queues are being reset, the device MUST drop the packet." (§5.1.6.5.6.2)
     if (queue === undefined) return this.#dropRx();
-    const chains = this.#chains;
-    chains.length = 0;
-    const total = this.#headerSize + frame.length;
-    let room = 0;
-    while (room < total) {
-      const chain = this.#nextBuffer(queue, chains.length === 0);
-      if (chain === undefined) {
-        // Not yet, or never where even a full ring is too small for it.
-        const never = chains.length >= queue.size;
-        this.#putBack(queue);
-        return never ? this.#dropRx() : false;
-      }
-      chains.push(chain);
-      room += chain.writableLength;
-      // "The device MUST use only a single descriptor if VIRTIO_NET_F_MRG_RXBUF was not negotiated." (§5.1.6.3.2)
-      if (!this.#mergeable) break;
+    switch (this.#buffers.put(queue, frame, offload, this.rxCaps.csum)) {
+      case 'full':
+        return false;
+      case 'never':
+        return this.#dropRx();
+      default:
+        if (this.#traceRx.on) {
+          this.#traceRx.emit({ queue: queue.index, bytes: frame.length, gso: offload.gso });
+        }
+        this.stats.rxPackets++;
+        this.stats.rxBytes += frame.length;
+        return true;
     }
-    if (room < total) {
-      this.#putBack(queue);
-      this.#host.guestError(`a receive buffer of ${room} bytes is too small for a frame of ${frame.length}`);
-      return this.#dropRx();
-    }
-    this.#fillBuffers(queue, frame, offload);
-    if (this.#traceRx.on) this.#traceRx.emit({ queue: queue.index, bytes: frame.length, gso: offload.gso });
-    this.stats.rxPackets++;
-    this.stats.rxBytes += frame.length;
-    return true;
-  }
-
-  /** @param first whether it has to hold the header */
-  #nextBuffer(queue: Queue, first: boolean): Chain | undefined {
-    for (;;) {
-      const chain = queue.pop();
-      if (chain === undefined) {
-        // Ask to be told of the next one, and look again in case it came meanwhile.
-        queue.setNotification(true);
-        if (queue.empty) return undefined;
-        continue;
-      }
-      // "each buffer MUST be at least size of struct virtio_net_hdr" (§5.1.6.3.1): one that is to hold it is given
-      // back; a later one may have any size.
-      if (!first || chain.writableLength >= this.#headerSize) return chain;
-      this.#host.guestError(`a receive buffer of ${chain.writableLength} bytes`);
-      queue.push(chain, 0);
-    }
-  }
-
-  #putBack(queue: Queue): void {
-    for (let i = this.#chains.length - 1; i >= 0; i--) queue.unpop(this.#chains[i]!);
-    this.#chains.length = 0;
-    queue.flush();
-  }
-
-  #fillBuffers(queue: Queue, frame: Uint8Array, offload: Offload): void {
-    const chains = this.#chains;
-    writeHeader(this.#header, frame, offload, this.rxCaps.csum, chains.length);
-    let at = 0;
-    for (const [i, chain] of chains.entries()) {
-      const start = i === 0 ? this.#headerSize : 0;
-      if (i === 0) scatter(chain.writable, 0, this.#header.subarray(0, this.#headerSize));
-      // "the device MUST use all buffers but the last ... completely up to the full length" (§5.1.6.4.1)
-      const copied = scatter(chain.writable, start, frame.subarray(at));
-      at += copied;
-      queue.push(chain, start + copied);
-    }
-    chains.length = 0;
-    // Refills need not be told of while there are buffers.
-    queue.setNotification(false);
-    // "The device MUST use all buffers used by a single receive packet together" (§5.1.6.4.1)
-    queue.flush();
   }
 
   /** The receive queue for a frame, among those in use that are enabled. */
@@ -491,55 +436,4 @@ export class VirtioNet implements VirtioDevice, NetFrontend {
       ufo: csum && has(d.VIRTIO_NET_F_GUEST_UFO),
     };
   }
-
-  #fillConfig(): void {
-    const c = this.#config;
-    const s = this.#settings;
-    c.bytes.set(s.mac, d.CONFIG.MAC);
-    this.#mac = macKey(s.mac);
-    c.u16(d.CONFIG.STATUS, this.linkUp ? d.VIRTIO_NET_S_LINK_UP : 0);
-    c.u16(d.CONFIG.MAX_VIRTQUEUE_PAIRS, s.queuePairs);
-    c.u16(d.CONFIG.MTU, s.mtu);
-    c.u32(d.CONFIG.SPEED, s.speed >= 0 ? s.speed : 0xffffffff);
-    // 0x01 is full duplex where the field is defined (§5.1.4) and in every driver; §5.1.4.2 has it the other way.
-    c.bytes[d.CONFIG.DUPLEX] = s.duplex === 'full' ? 1 : s.duplex === 'half' ? 0 : 0xff;
-  }
-}
-
-/** What the back end cannot take the guest is not offered, in either direction: QEMU goes by the peer as well. */
-function offeredFeatures(wanted: bigint, caps: OffloadCaps): bigint {
-  let features = wanted;
-  if (!caps.csum) features &= ~(d.HOST_OFFLOADS | d.GUEST_OFFLOADS);
-  if (!caps.tso4) features &= ~(d.VIRTIO_NET_F_HOST_TSO4 | d.VIRTIO_NET_F_GUEST_TSO4);
-  if (!caps.tso6) features &= ~(d.VIRTIO_NET_F_HOST_TSO6 | d.VIRTIO_NET_F_GUEST_TSO6);
-  if (!caps.ufo) features &= ~(d.VIRTIO_NET_F_HOST_UFO | d.VIRTIO_NET_F_GUEST_UFO);
-  // What needs another feature goes with it (§5.1.3.1).
-  const needs = (feature: bigint, ...oneOf: bigint[]) => {
-    if (oneOf.every((other) => (features & other) === 0n)) features &= ~feature;
-  };
-  needs(d.VIRTIO_NET_F_GUEST_TSO4 | d.VIRTIO_NET_F_GUEST_TSO6, d.VIRTIO_NET_F_GUEST_CSUM);
-  needs(d.VIRTIO_NET_F_GUEST_UFO, d.VIRTIO_NET_F_GUEST_CSUM);
-  needs(d.VIRTIO_NET_F_HOST_TSO4 | d.VIRTIO_NET_F_HOST_TSO6, d.VIRTIO_NET_F_CSUM);
-  needs(d.VIRTIO_NET_F_HOST_UFO, d.VIRTIO_NET_F_CSUM);
-  needs(d.VIRTIO_NET_F_GUEST_ECN, d.VIRTIO_NET_F_GUEST_TSO4, d.VIRTIO_NET_F_GUEST_TSO6);
-  needs(d.VIRTIO_NET_F_HOST_ECN, d.VIRTIO_NET_F_HOST_TSO4, d.VIRTIO_NET_F_HOST_TSO6);
-  return features;
-}
-
-/** As long as the offered features reach, as in QEMU. */
-function configSize(features: bigint): number {
-  if ((features & d.VIRTIO_NET_F_SPEED_DUPLEX) !== 0n) return d.CONFIG.END;
-  if ((features & d.VIRTIO_NET_F_MTU) !== 0n) return d.CONFIG.SPEED;
-  if ((features & d.VIRTIO_NET_F_MQ) !== 0n) return d.CONFIG.MTU;
-  return (features & d.VIRTIO_NET_F_STATUS) !== 0n ? d.CONFIG.MAX_VIRTQUEUE_PAIRS : d.CONFIG.STATUS;
-}
-
-function queueSpecs(settings: NetSettings, control: boolean): QueueSpec[] {
-  const specs: QueueSpec[] = [];
-  for (let pair = 1; pair <= settings.queuePairs; pair++) {
-    specs.push({ name: `receiveq${pair}`, size: settings.rxQueueSize });
-    specs.push({ name: `transmitq${pair}`, size: settings.txQueueSize });
-  }
-  if (control) specs.push({ name: 'controlq', size: CTRL_QUEUE_SIZE });
-  return specs;
 }
