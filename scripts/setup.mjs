@@ -34,7 +34,8 @@ export function setup() {
   const lock = join(root, 'package-lock.json');
   const installed = join(root, 'node_modules/.package-lock.json');
   if (!existsSync(installed) || newest(installed) < newest(lock))
-    step('Installing npm packages', 'npm', ['ci', '--no-audit', '--no-fund']);
+    // not `npm ci`: it wants lock entries for every platform's optional packages, which a lock made on one may lack
+    step('Installing npm packages', 'npm', ['install', '--no-save', '--no-audit', '--no-fund']);
   const built = join(root, 'dist/.built');
   const inputs = ['src', 'guest', 'scripts', 'tsconfig.json', 'tsconfig.build.json', 'package.json'];
   if (newest(built) < Math.max(...inputs.map((name) => newest(join(root, name)))))

@@ -18,8 +18,8 @@ import { RUNTIME_FUNCTIONS, type RuntimeFunction } from '../semantics/runtime-fu
 import { RegionEmitter, WHERE_BIAS } from './emitter.ts';
 import { type Selection, selectRegion } from './region.ts';
 
-/** Slices (of a few milliseconds at most) that a hot block may wait for company. */
-const MAX_WAIT = 8;
+/** Runs (of some ten microseconds each) that a hot block may wait for company. */
+const MAX_WAIT = 64;
 
 export class Translator {
   readonly #engine: Engine;
