@@ -49,6 +49,11 @@ describe('models', () => {
     expect((crystal! * numerator!) / denominator!).toBe(1e9);
   });
 
+  it('have x2APIC where it is asked for only', () => {
+    expect(leaf(buildCpuid({ model: 'max' }), 1)[2]! & (1 << 21)).toBe(0);
+    expect(leaf(buildCpuid({ model: 'max', add: ['x2apic'] }), 1)[2]! & (1 << 21)).not.toBe(0);
+  });
+
   it('say in CPUID what `has` says', () => {
     const model = buildCpuid({ model: 'x86-64-v2', remove: ['popcnt'], add: ['+aes'.slice(1), 'rdrand'] });
     const ecx = leaf(model, 1)[2]!;
