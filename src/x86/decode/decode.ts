@@ -155,7 +155,6 @@ export class Decoder {
       vvvv = ~(last >> 3) & 15;
       if (last & 4) return 'ud';
       prefix = (['np', '66', 'f3', 'f2'] as const)[last & 3]!;
-      if (code !== 2) rex = 0;
       byte = this.#u8();
     } else if (byte === 0x0f) {
       map = 1;
@@ -169,11 +168,16 @@ export class Decoder {
     let modrm = this.#at < this.#end ? this.#bytes[this.#at]! : 0;
     // MOV to and from CR and DR ignores mod: the operand is a register (SDM volume 2, "MOV—Move to/from Control Registers")
     if (map === 1 && (byte & 0xfc) === 0x20) modrm |= 0xc0;
-    const def = this.#choose(map, byte, modrm, prefix, map >= VEX_MAPS ? vexW : (rex >> 3) & 1, rex & 1);
+    const w = map >= VEX_MAPS ? vexW : (rex >> 3) & 1;
+    const def = this.#choose(map, byte, modrm, prefix, w, rex & 1, code === 2);
     if (def === undefined) return 'ud';
     // VEX.vvvv that names no operand must be 1111b (SDM volume 2, 2.3.5.6)
     if (vvvv !== 0 && !def.hasVvvv) return 'ud';
-    if (code === 2 ? def.isI64 : def.isO64) return 'ud';
+    if (code !== 2 && map >= VEX_MAPS) {
+      // Only eight registers, of 32 bits: W, B and the top bit of vvvv do not count (SDM volume 2, 2.3.5)
+      rex = 0;
+      vvvv &= 7;
+    }
 
     let opsize: 2 | 4 | 8 = code === 0 ? (has66 ? 4 : 2) : has66 && def.prefix !== '66' ? 2 : 4;
     if (code === 0 && def.prefix === '66') opsize = 4;
@@ -230,8 +234,11 @@ export class Decoder {
     prefix: MandatoryPrefix,
     vexW: number,
     rexB: number,
+    long: boolean,
   ): CompiledDef | undefined {
     for (const def of this.table.candidates(map, opcode)) {
+      // some encodings are another instruction outside 64-bit mode (ARPL, MOVSXD)
+      if (long ? def.isI64 : def.isO64) continue;
       if (def.prefix !== undefined && def.prefix !== prefix) continue;
       if (def.reg !== undefined && def.reg !== ((modrm >> 3) & 7)) continue;
       if (def.mod !== undefined && (def.mod === 'reg') !== modrm >= 0xc0) continue;

@@ -119,8 +119,7 @@ export abstract class Emitter {
   }
 
   /** Linear address of the memory operand, pinned; `write` tells segment checks what it is for. */
-  linear(size: number, write: boolean): LocalGet {
-    const ea = this.effectiveAddress();
+  linear(size: number, write: boolean, ea: Expr = this.effectiveAddress()): LocalGet {
     if (this.long) {
       const base = this.segmentBase();
       return this.tmp(base === undefined ? ea : w.add(ea, base));

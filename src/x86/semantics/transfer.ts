@@ -108,8 +108,9 @@ export const pop: Semantics = (e, dst) => {
   e.stackTop(size).commit();
   const after = e.tmp(e.gpr(4, 8));
   // If the write fails, RSP must be as it was: compute the address with the new RSP, write with the old one.
-  const va = e.linear(size, true);
+  const ea = e.tmp(e.effectiveAddress());
   e.setGpr(4, 8, before);
+  const va = e.linear(size, true, ea);
   e.storeAt(va, size, value);
   e.setGpr(4, 8, after);
 };

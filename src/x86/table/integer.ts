@@ -196,9 +196,9 @@ const flagsAndNops: InsnDef[] = [
       semantics: t.nop,
     }),
   ),
-  { op: '0f ae /5 reg', name: 'lfence', operands: '', semantics: t.nop },
-  { op: '0f ae /6 reg', name: 'mfence', operands: '', semantics: t.nop },
-  { op: '0f ae /7 reg', name: 'sfence', operands: '', semantics: t.nop },
+  { op: 'np 0f ae /5 reg', name: 'lfence', operands: '', semantics: t.nop },
+  { op: 'np 0f ae /6 reg', name: 'mfence', operands: '', semantics: t.nop },
+  { op: 'np 0f ae /7 reg', name: 'sfence', operands: '', semantics: t.nop },
 ];
 
 const newer: InsnDef[] = [

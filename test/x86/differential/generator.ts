@@ -14,9 +14,11 @@ export interface Encoding {
     | undefined;
   /** The immediate byte of a shift, for which flags are defined only sometimes. */
   readonly immediate: number | undefined;
+  /** Operand size in bytes; undefined: to be read off the prefixes, as 64-bit code has them. */
+  readonly opsize?: 2 | 4;
 }
 
-const sizeDependent = /^(?:[EGZRMI]v|Iz|rAX|Ov)$/;
+export const sizeDependent = /^(?:[EGZRMI]v|Iz|rAX|Ov)$/;
 
 /** Forms without a comparison: what they give is not defined, or only to a tolerance, or the stack of the host. */
 const LEFT_OUT = new Set(['rcpps', 'rcpss', 'rsqrtps', 'rsqrtss', 'leave', 'bswap16']);

@@ -9,7 +9,7 @@ import * as L from '../../../src/x86/layout.ts';
 import { Processor } from '../../../src/x86/processor.ts';
 import { AREA_BYTES, NATIVE_BASE, NATIVE_CODE, NATIVE_DATA } from '../../native/processor.ts';
 
-const RAM = 4 << 20;
+const RAM_BYTES = 4 << 20;
 const TABLES = 0x1000;
 const IDT = 0x8000;
 const GDT = 0x9000;
@@ -17,8 +17,8 @@ const TSS = 0xa000;
 const HANDLERS = 0xb000;
 const STACK = 0x10000;
 /** Physical home of the code and data areas. */
-const CODE_AT = 0x10_0000;
-const DATA_AT = CODE_AT + AREA_BYTES;
+export const CODE_AT = 0x10_0000;
+export const DATA_AT = CODE_AT + AREA_BYTES;
 
 export interface GuestStop {
   /** -1: the code reached its end. */
@@ -27,36 +27,72 @@ export interface GuestStop {
   readonly address: bigint;
 }
 
-export class Guest {
+/** A processor with RAM_BYTES of memory and no devices. */
+export function makeProcessor(hotThreshold: number): Processor {
+  const nothing = (): never => {
+    throw new Error('the code under test reached a device');
+  };
+  return new Processor({
+    runtimeCode: readFileSync(new URL('../../../dist/x86/runtime.wasm', import.meta.url)),
+    ram: [{ gpa: 0, size: RAM_BYTES }],
+    cpuid: buildCpuid({ model: 'max' }),
+    tracer: new Tracer(),
+    hotThreshold,
+    bus: {
+      readPort: nothing,
+      writePort: nothing,
+      readMmio: nothing,
+      writeMmio: nothing,
+      acknowledgeInterrupt: () => -1,
+      readMsr: () => undefined,
+      writeMsr: () => false,
+      readCr8: () => 0,
+      writeCr8: () => {},
+      readTsc: () => 0,
+      random: () => 0,
+    },
+  });
+}
+
+/** Gives the processor the registers of a NativeRegisters. */
+export function setRegisters(view: DataView, words: BigUint64Array, fx: DataView): void {
+  for (let i = 0; i < 16; i++) view.setBigUint64(L.GPR + 8 * i, words[i]!, true);
+  view.setInt32(L.CC_OP, L.CC_EFLAGS, true);
+  view.setBigUint64(L.CC_SRC, words[16]! & 0x8d5n, true);
+  view.setUint32(L.EFLAGS, 0x202 | (Number(words[16]!) & 0x400), true);
+  view.setInt32(L.HALTED, 0, true);
+  for (let i = 0; i < 32; i++) view.setBigUint64(L.XMM + 8 * i, fx.getBigUint64(160 + 8 * i, true), true);
+  view.setUint32(L.MXCSR, fx.getUint32(24, true), true);
+  view.setUint32(L.FCW, fx.getUint16(0, true), true);
+  view.setUint32(L.FSW, 0, true);
+  view.setUint32(L.FTW, 0xffff, true);
+  for (let i = 0; i < 8; i++) {
+    view.setBigUint64(L.X87 + 16 * i, fx.getBigUint64(32 + 16 * i, true), true);
+    view.setUint16(L.X87 + 16 * i + 8, fx.getUint16(40 + 16 * i, true), true);
+  }
+}
+
+/** What is compared with the host. */
+export interface Subject {
+  readonly view: DataView;
+  readonly data: Uint8Array;
+  readonly rflags: bigint;
+  /** General registers and XMM registers that exist; with 8, they have 32 bits. */
+  readonly registers: 8 | 16;
+  readonly userMode: boolean;
+  run(words: BigUint64Array, fx: DataView, offset: number): GuestStop;
+}
+
+export class Guest implements Subject {
+  readonly registers = 16;
+  readonly userMode = false;
   readonly cpu: Processor;
   readonly view: DataView;
   readonly data: Uint8Array;
 
   /** @param hotThreshold 1: everything is translated at once; Infinity: all is interpreted */
   constructor(hotThreshold: number) {
-    const nothing = (): never => {
-      throw new Error('the code under test reached a device');
-    };
-    this.cpu = new Processor({
-      runtimeCode: readFileSync(new URL('../../../dist/x86/runtime.wasm', import.meta.url)),
-      ram: [{ gpa: 0, size: RAM }],
-      cpuid: buildCpuid({ model: 'max' }),
-      tracer: new Tracer(),
-      hotThreshold,
-      bus: {
-        readPort: nothing,
-        writePort: nothing,
-        readMmio: nothing,
-        writeMmio: nothing,
-        acknowledgeInterrupt: () => -1,
-        readMsr: () => undefined,
-        writeMsr: () => false,
-        readCr8: () => 0,
-        writeCr8: () => {},
-        readTsc: () => 0,
-        random: () => 0,
-      },
-    });
+    this.cpu = makeProcessor(hotThreshold);
     this.view = new DataView(this.cpu.engine.memory.buffer);
     this.data = this.cpu.guestMemory.bytes.subarray(L.RAM_BASE + DATA_AT, L.RAM_BASE + DATA_AT + AREA_BYTES);
     this.#prepare();
@@ -123,21 +159,8 @@ export class Guest {
   /** Runs the loaded code from `offset` with these registers (as in NativeRegisters) until it halts. */
   run(words: BigUint64Array, fx: DataView, offset: number): GuestStop {
     const { view } = this;
-    for (let i = 0; i < 16; i++) view.setBigUint64(L.GPR + 8 * i, words[i]!, true);
-    view.setInt32(L.CC_OP, L.CC_EFLAGS, true);
-    view.setBigUint64(L.CC_SRC, words[16]! & 0x8d5n, true);
-    view.setUint32(L.EFLAGS, 2 | (Number(words[16]!) & 0x400), true);
+    setRegisters(view, words, fx);
     view.setBigUint64(L.RIP, BigInt(NATIVE_CODE + offset), true);
-    view.setInt32(L.HALTED, 0, true);
-    for (let i = 0; i < 32; i++) view.setBigUint64(L.XMM + 8 * i, fx.getBigUint64(160 + 8 * i, true), true);
-    view.setUint32(L.MXCSR, fx.getUint32(24, true), true);
-    view.setUint32(L.FCW, fx.getUint16(0, true), true);
-    view.setUint32(L.FSW, 0, true);
-    view.setUint32(L.FTW, 0xffff, true);
-    for (let i = 0; i < 8; i++) {
-      view.setBigUint64(L.X87 + 16 * i, fx.getBigUint64(32 + 16 * i, true), true);
-      view.setUint16(L.X87 + 16 * i + 8, fx.getUint16(40 + 16 * i, true), true);
-    }
     const result = this.cpu.run(10_000);
     if (result !== 'halted') throw new Error(`the code did not halt: ${result}`);
     const rip = Number(view.getBigUint64(L.RIP, true));
@@ -159,4 +182,4 @@ export class Guest {
   }
 }
 
-const WITH_ERROR = new Set([8, 10, 11, 12, 13, 14, 17]);
+export const WITH_ERROR = new Set([8, 10, 11, 12, 13, 14, 17]);

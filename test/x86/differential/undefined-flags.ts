@@ -56,6 +56,15 @@ export function undefinedFlags(name: string, count: number, bits: number): numbe
       return AF | PF;
     case 'bextr':
       return AF | PF | SF;
+    case 'daa':
+    case 'das':
+      return OF;
+    case 'aaa':
+    case 'aas':
+      return OF | SF | ZF | PF;
+    case 'aam':
+    case 'aad':
+      return OF | AF | CF;
     default:
       return 0;
   }
