@@ -167,6 +167,8 @@ export const ATTENTION_NMI = 4;
 export const ATTENTION_SHUTDOWN = 8;
 /** RFLAGS.TF is set: debug exception after the next instruction. */
 export const ATTENTION_TRAP = 16;
+/** DR7 enables an instruction breakpoint, or a data breakpoint has been hit. */
+export const ATTENTION_DEBUG = 32;
 
 // What a handler of an instruction returns.
 /** Go on with the next record. */

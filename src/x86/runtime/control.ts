@@ -84,7 +84,8 @@ import {
   VEC_UD,
 } from './bits';
 import { raise, resetNmi } from './exceptions';
-import { host_cr8Read, host_cr8Write, host_unsupported } from './host';
+import { debugChanged } from './debug';
+import { host_cr8Read, host_cr8Write } from './host';
 import { tlbFlush, tlbFlushLocal, tlbReset } from './mmu';
 import { begin, ok } from './memory';
 import {
@@ -101,7 +102,6 @@ import {
 } from './record';
 import { setSegment, updateMode } from './segments';
 import { umipForbids } from './segment-ops';
-import { UNSUPPORTED_BREAKPOINT } from './unsupported';
 
 const CR0_ALLOWED: u32 =
   CR0_PG | CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD;
@@ -286,13 +286,12 @@ export function op_mov_to_dr(rec: i32): i32 {
   if (n >= 6) {
     if (value >> 32 != 0) return raise(VEC_GP, 0);
     if (n == 6) value = (value & 0xe00f) | 0xffff_0ff0;
-    else {
-      value = (value & 0xffff_2bff) | 0x400;
-      if ((value & 0xff) != 0) host_unsupported(UNSUPPORTED_BREAKPOINT, value as i32);
-    }
+    else value = (value & 0xffff_2bff) | 0x400;
   }
   store<u64>(DR + (n << 3), value);
-  return NEXT;
+  if (n == 6) return NEXT;
+  debugChanged();
+  return endBlock(rec);
 }
 
 /** LMSW: the low four bits of CR0; PE can be set and not cleared. */
@@ -382,6 +381,7 @@ export function initReset(): void {
   store<i32>(IN_REGION, 0);
   store<i32>(ATTENTION, 0);
   resetNmi();
+  debugChanged();
   tlbReset();
   updateMode();
 }

@@ -3,6 +3,7 @@
 // outlive address spaces.
 import {
   ATTENTION,
+  ATTENTION_DEBUG,
   ATTENTION_INTR,
   ATTENTION_NMI,
   ATTENTION_SHUTDOWN,
@@ -39,6 +40,7 @@ import {
   TLB_PFN,
   VBASE,
 } from '../layout';
+import { debugEvent } from './debug';
 import { deliverException, deliverInterrupt, deliverNmi, raise, trapStep } from './exceptions';
 import { execPhys, tlbFill } from './mmu';
 import { insnRip, nextRip, stackFault } from './record';
@@ -86,6 +88,7 @@ const GO_ON = -1;
 const AGAIN = -2;
 
 function attend(attention: i32, shadow: i32): i32 {
+  if (attention & ATTENTION_DEBUG && shadow != SHADOW_STACK && debugEvent() != 0) return AGAIN;
   if (attention & ATTENTION_SHUTDOWN) return RESULT_SHUTDOWN;
   if (attention & ATTENTION_STOP) {
     store<i32>(ATTENTION, attention & ~ATTENTION_STOP);
@@ -145,7 +148,7 @@ export function run(): i32 {
       }
     }
 
-    const single = (shadow | (attention & ATTENTION_TRAP)) != 0;
+    const single = (shadow | (attention & (ATTENTION_TRAP | ATTENTION_DEBUG))) != 0;
     const region = load<i32>(entry, ENTRY_REGION);
     if (region != 0 && !interpretOnce && !single) {
       store<i32>(IN_REGION, 1);

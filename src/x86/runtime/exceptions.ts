@@ -60,6 +60,7 @@ import {
   VEC_SS,
   VEC_TS,
 } from './bits';
+import { forgetHits, reportHits } from './debug';
 import { flagsChanged, getRflags } from './flags';
 import { begin, failed, ok, systemRead } from './memory';
 import { clearCanonicalFault, isCanonical, tlbFor } from './mmu';
@@ -182,8 +183,9 @@ export function setRights(cpl: i32): void {
 /** RFLAGS as pushed: RF is set for faults, so that an instruction breakpoint does not hit again. SDM 3B 17.3.1.1. */
 function flagsImage(vector: i32, source: i32): u64 {
   const flags = getRflags() as u64;
-  if (source != SOURCE_FAULT) return flags;
+  if (source != SOURCE_FAULT) return flags & ~(FLAG_RF as u64);
   // Faults: all but #DB (here always a trap), NMI, #BP, #OF, #DF, #MC.
+  if (vector == VEC_DB) return flags;
   const faults: i32 = 0b1011_0111_1100_1110_0001;
   return vector < 20 && ((faults >> vector) & 1) != 0 ? flags | FLAG_RF : flags;
 }
@@ -453,6 +455,7 @@ function deliverChain(vector: i32, error: i32, source: i32): void {
 /** Delivers EXC_VECTOR, EXC_ERROR; RIP is the instruction that raised it. */
 export function deliverException(): void {
   store<u32>(STAT_EXCEPTIONS, load<u32>(STAT_EXCEPTIONS) + 1);
+  forgetHits();
   deliverChain(load<i32>(EXC_VECTOR), load<i32>(EXC_ERROR), SOURCE_FAULT);
 }
 
@@ -508,8 +511,14 @@ export function trapStep(): void {
     stepAnswered = false;
     return;
   }
-  store<i32>(HALTED, 0);
   store<u64>(DR + 48, load<u64>(DR + 48) | DR6_BS);
+  reportHits();
+  deliverTrap();
+}
+
+/** Delivers #DB as a trap at the present RIP; DR6 tells why. */
+export function deliverTrap(): void {
+  store<i32>(HALTED, 0);
   store<u32>(STAT_EXCEPTIONS, load<u32>(STAT_EXCEPTIONS) + 1);
   deliverChain(VEC_DB, -1, SOURCE_EXTERNAL);
 }

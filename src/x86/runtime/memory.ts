@@ -17,6 +17,7 @@ import {
   TLB_ENTRY_SHIFT,
   TLB_WRITE,
 } from '../layout';
+import { watched, watching } from './debug';
 import { host_invalidate, host_mmioRead, host_mmioWrite } from './host';
 import {
   ACCESS_READ,
@@ -102,6 +103,7 @@ function readPart(address: i32, to: i32, size: i32): void {
 
 /** Reads [va, va + size), size up to 16 and across pages at will, to `to`. 0 = failed as loadSlow. */
 export function readBytes(va: u64, to: i32, size: i32): i32 {
+  if (watching != 0 && watched(va, size, false)) return 0;
   const offset = (va as i32) & 4095;
   const first = offset + size > 4096 ? 4096 - offset : size;
   const low = translate(va, ACCESS_READ);
@@ -144,6 +146,7 @@ function partAllowed(address: i32, offset: i32, size: i32): bool {
 
 /** Writes [va, va + size), size up to 64 and across pages at will, from `from`. Both pages are checked first. */
 export function writeBytes(va: u64, from: i32, size: i32): i32 {
+  if (watching != 0 && watched(va, size, true)) return 0;
   const offset = (va as i32) & 4095;
   const first = offset + size > 4096 ? 4096 - offset : size;
   const low = translate(va, ACCESS_WRITE);
@@ -170,7 +173,7 @@ export function writeBytes(va: u64, from: i32, size: i32): i32 {
  * there. 0 = failed: exception raised, or IN_REGION and not plain RAM.
  */
 export function loadSlow(va: u64, size: i32): i32 {
-  if (((va as i32) & 4095) + size <= 4096) {
+  if (((va as i32) & 4095) + size <= 4096 && watching == 0) {
     const address = translate(va, ACCESS_READ);
     if (address != -1) return address;
   }
@@ -179,7 +182,7 @@ export function loadSlow(va: u64, size: i32): i32 {
 
 /** Address of RAM that may be written without more ado, or 0 when writeBytes must decide. */
 function plainWrite(va: u64, size: i32): i32 {
-  if (((va as i32) & 4095) + size > 4096) return 0;
+  if (((va as i32) & 4095) + size > 4096 || watching != 0) return 0;
   const entry = load<i32>(TLB_BASE) + ((((va >> 12) as i32) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
   if (load<u64>(entry + TLB_WRITE) != (va & PAGE_MASK)) {
     const address = tlbFill(va, ACCESS_WRITE);

@@ -41,6 +41,7 @@ import {
   VEC_GP,
   VEC_PF,
 } from './bits';
+import { pageWatched, watching } from './debug';
 import { raise } from './exceptions';
 import { host_unsupported } from './host';
 import { UNSUPPORTED_TABLE_OUTSIDE_RAM } from './unsupported';
@@ -308,6 +309,11 @@ export function tlbFill(va: u64, access: i32): i32 {
   const tag = va & PAGE_MASK;
   const entry = tlb + ((((va >> 12) as i32) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
   const special = (page & (PAGE_ROM | PAGE_CODE)) != 0;
+  // Pages with data breakpoints stay out, so that every access is seen.
+  if (watching != 0 && pageWatched(tag)) {
+    readable = false;
+    writable = false;
+  }
   store<u64>(entry + TLB_READ, readable ? tag : TLB_INVALID);
   store<u64>(entry + TLB_WRITE, writable && !clean && !special ? tag : TLB_INVALID);
   store<u64>(entry + TLB_EXEC, executable ? tag : TLB_INVALID);

@@ -32,6 +32,7 @@ import {
   in64,
 } from './names';
 import { FLAG_DF, FLAG_TF, SEG_ES } from './bits';
+import { watching } from './debug';
 import { host_portRead, host_portWrite } from './host';
 import { begin, failed, ok, readSized, writeOk, writeSized } from './memory';
 import { ACCESS_READ, ACCESS_WRITE, clearCanonicalFault, lastFlags, translate } from './mmu';
@@ -120,12 +121,14 @@ function runFits(seg: i32, offset: u64, count: u64): bool {
 
 /** Address of the RAM behind `linear`, 0 when it must be done item by item (a fault will be raised there). */
 function plainSource(linear: u64): i32 {
+  if (watching != 0) return 0;
   const address = translate(linear, ACCESS_READ);
   if (address == 0) failed();
   return address == -1 ? 0 : address;
 }
 
 function plainDestination(linear: u64): i32 {
+  if (watching != 0) return 0;
   const address = translate(linear, ACCESS_WRITE);
   if (address == 0) failed();
   return address == -1 || (lastFlags & (PAGE_CODE | PAGE_ROM)) != 0 ? 0 : address;

@@ -41,6 +41,7 @@ import {
   VEC_OF,
   VEC_UD,
 } from './bits';
+import { reportHits } from './debug';
 import { deliver, raise, SOURCE_SOFTWARE, stepDone, trapStep } from './exceptions';
 import { computeFlags, getRflags, setRflags } from './flags';
 import { begin, ok, readSized } from './memory';
@@ -172,6 +173,7 @@ export function op_into(rec: i32): i32 {
 /** INT1: a debug trap that no DPL check stops. */
 export function op_int1(rec: i32): i32 {
   const before = load<i32>(EFLAGS);
+  reportHits();
   if (!deliver(VEC_DB, -1, 1, nextRip(rec))) return failure();
   stepDone(before);
   return END_BLOCK;

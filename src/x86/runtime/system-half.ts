@@ -10,6 +10,7 @@ export * from './far';
 export * from './iret';
 export * from './frames';
 export * from './task';
+export * from './debug';
 export * from './syscall';
 export * from './system';
 export * from './msr';

@@ -5,5 +5,5 @@
 export const UNSUPPORTED_TABLE_OUTSIDE_RAM = 3;
 /** WRMSR or RDMSR of an MSR that does not exist; detail = index. */
 export const UNSUPPORTED_MSR = 4;
-/** DR7 enables a hardware breakpoint: the debug registers are kept without effect; detail = DR7. */
+/** DR7 enables an I/O breakpoint; detail = DR7. */
 export const UNSUPPORTED_BREAKPOINT = 5;

@@ -99,7 +99,7 @@ const control: readonly InsnDef[] = [
   line('0f 20', 'mov', 'Rq Cq', 'op_mov_from_cr', ['f64', 'sys', 'io']),
   line('0f 22', 'mov', 'Cq Rq', 'op_mov_to_cr', ['f64', 'io', ...END]),
   line('0f 21', 'mov', 'Rq Dq', 'op_mov_from_dr', ['f64', 'sys']),
-  line('0f 23', 'mov', 'Dq Rq', 'op_mov_to_dr', ['f64', 'sys']),
+  line('0f 23', 'mov', 'Dq Rq', 'op_mov_to_dr', ['f64', ...END]),
   line('0f 01 /4', 'smsw', 'Ev', 'op_smsw', SYS),
   line('0f 01 /6', 'lmsw', 'Ew', 'op_lmsw', END),
   line('0f 06', 'clts', '', 'op_clts', END),
