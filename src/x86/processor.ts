@@ -15,6 +15,7 @@ import * as L from './layout.ts';
 import { describeRegisters } from './registers.ts';
 import { opcodeTable } from './table/index.ts';
 import { Translator } from './translator/translator.ts';
+import { describeUnsupported } from './unsupported.ts';
 
 const PAGE = 4096;
 /** Firmware and other read-only memory, behind RAM. */
@@ -117,8 +118,7 @@ export class Processor implements CpuInterface {
       cr8Write: (value: number) => bus.writeCr8(value),
       tsc: () => bus.readTsc(),
       random: () => bus.random() | 0,
-      unsupported: (what: number, detail: number) =>
-        tracer.warn('cpu', `not implemented: feature ${what} (${detail >>> 0})`),
+      unsupported: (what: number, detail: number) => tracer.warn('cpu', describeUnsupported(what, detail)),
       ferr: () => tracer.warn('cpu', 'x87 error reported through FERR# (CR0.NE=0), which is not connected'),
       invalidate: (page: number, _linesLow: number, _linesHigh: number) => this.code.invalidate(page >>> 0),
       decode: (entry: number, physical: number, mode: number, low: number, high: number) => {
