@@ -281,6 +281,11 @@ export class CodeCache {
     }
   }
 
+  /** The jump cache may hold regions that are gone. */
+  #newGeneration(): void {
+    this.#view.setUint32(L.JUMP_GENERATION, this.#view.getUint32(L.JUMP_GENERATION, true) + 1, true);
+  }
+
   /** Takes a region out of use: its blocks are interpreted again. */
   #removeRegion(region: Region): void {
     for (const page of region.pages) this.#pages.get(page)?.regions.delete(region);
@@ -291,6 +296,7 @@ export class CodeCache {
       if (this.#hashHolds(at, block)) this.#fill(at, block);
     }
     this.#retired.push(region);
+    this.#newGeneration();
   }
 
   /** The region of a block could not run because of how its pages are mapped; when that is common, it goes. */
@@ -347,6 +353,7 @@ export class CodeCache {
       for (const region of code.regions) if (region.pages[0] === page) this.#retired.push(region);
     }
     this.#pages.clear();
+    this.#newGeneration();
     this.#bytes.fill(0, L.HASH, L.HASH + L.HASH_ENTRIES * 16);
     this.#next = L.RECORDS;
   }

@@ -117,6 +117,9 @@ export const STAT_PORT = 1948;
 /** u64: instructions executed in the interpreter. */
 export const STAT_INTERP_INSNS = 1952;
 
+/** u32: changes whenever a jump cache entry may have become wrong (mappings, regions taken out of use). */
+export const JUMP_GENERATION = 1960;
+
 /** XMM0..XMM15, 16 bytes each. */
 export const XMM = 2048;
 /** x87 R0..R7 (physical registers, not stack-relative): significand u64, then sign/exponent u16; 16 bytes each. */
@@ -200,6 +203,13 @@ export const TLB_INVALID = 1;
 
 /** Static data of the AssemblyScript runtime: 256 KiB. */
 export const RUNTIME_DATA = 262144;
+
+/**
+ * The jump cache: from a linear address straight to a region, in front of TLB and hash. Entries of 16 bytes: u64 linear
+ * address, u32 generation << 9 | MODE, u32 region as in the hash.
+ */
+export const JUMP_CACHE = 524288;
+export const JUMP_CACHE_ENTRIES = 8192;
 
 /** One u32 for each guest-physical page of 4 KiB: address of the page in this memory | PAGE_*; 0 = not memory. */
 export const PAGE_TABLE = 2097152;

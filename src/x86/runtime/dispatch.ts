@@ -19,6 +19,9 @@ import {
   HASH_BITS,
   HASH_ENTRIES,
   IN_REGION,
+  JUMP_CACHE,
+  JUMP_CACHE_ENTRIES,
+  JUMP_GENERATION,
   MODE,
   NEXT,
   REC_BYTES,
@@ -113,6 +116,27 @@ function attend(attention: i32, shadow: i32): i32 {
   return load<i32>(HALTED) ? RESULT_HALTED : GO_ON;
 }
 
+/** The region that was entered last did not run, because a page of it is mapped elsewhere. */
+let remapped = false;
+
+/** Runs a region; false when the interpreter must do the next instruction. */
+function enterRegion(region: i32, vbase: u64): bool {
+  store<i32>(IN_REGION, 1);
+  const status = callRegion(<i32>(<u32>region >> 10), region & 1023, vbase);
+  store<i32>(IN_REGION, 0);
+  store<i32>(STAT_REGION_RUNS, load<i32>(STAT_REGION_RUNS) + 1);
+  if (status == NEXT) return true;
+  remapped = status == REMAPPED;
+  if (!remapped) store<i32>(STAT_REGION_EXITS, load<i32>(STAT_REGION_EXITS) + 1);
+  return false;
+}
+
+/** A jump cache entry led to a region that is mapped otherwise now: the slow way next time, which counts it. */
+function forget(linear: u64, mode: i32): void {
+  const jump = JUMP_CACHE + ((<i32>(linear ^ (linear >> 12)) & (JUMP_CACHE_ENTRIES - 1)) << 4);
+  store<u32>(jump, ~((load<u32>(JUMP_GENERATION) << 9) | mode), 8);
+}
+
 export function run(): i32 {
   let interpretOnce = false;
   for (;;) {
@@ -126,6 +150,16 @@ export function run(): i32 {
     if (load<i32>(BUDGET) <= 0) return RESULT_BUDGET;
 
     const linear = load<u64>(RIP) + load<u64>(SEG_BASE + 8);
+    const mode = load<i32>(MODE);
+    const jump = JUMP_CACHE + ((<i32>(linear ^ (linear >> 12)) & (JUMP_CACHE_ENTRIES - 1)) << 4);
+    const stamp = (load<u32>(JUMP_GENERATION) << 9) | mode;
+    if (load<u64>(jump) == linear && load<u32>(jump, 8) == stamp && !interpretOnce) {
+      if ((shadow | (attention & ATTENTION_TRAP)) == 0) {
+        interpretOnce = !enterRegion(load<i32>(jump, 12), linear & ~0xfff);
+        if (interpretOnce && remapped) forget(linear, mode);
+        continue;
+      }
+    }
     const tlb = load<i32>(TLB_BASE) + ((<i32>(linear >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
     let physical: i64;
     if (load<u64>(tlb, TLB_EXEC) == (linear & ~0xfff))
@@ -137,7 +171,6 @@ export function run(): i32 {
         continue;
       }
     }
-    const mode = load<i32>(MODE);
     const key = <u64>physical | ((<u64>mode) << 48);
     const hash = <i32>(physical ^ (physical >> HASH_BITS)) & (HASH_ENTRIES - 1);
     const entry = HASH + (hash << 4);
@@ -151,15 +184,11 @@ export function run(): i32 {
     const single = (shadow | (attention & (ATTENTION_TRAP | ATTENTION_DEBUG))) != 0;
     const region = load<i32>(entry, ENTRY_REGION);
     if (region != 0 && !interpretOnce && !single) {
-      store<i32>(IN_REGION, 1);
-      const status = callRegion(<i32>(<u32>region >> 10), region & 1023, linear & ~0xfff);
-      store<i32>(IN_REGION, 0);
-      store<i32>(STAT_REGION_RUNS, load<i32>(STAT_REGION_RUNS) + 1);
-      if (status != NEXT) {
-        interpretOnce = true;
-        if (status == REMAPPED) host_remapped(entry);
-        else store<i32>(STAT_REGION_EXITS, load<i32>(STAT_REGION_EXITS) + 1);
-      }
+      store<u64>(jump, linear);
+      store<u32>(jump, stamp, 8);
+      store<i32>(jump, region, 12);
+      interpretOnce = !enterRegion(region, linear & ~0xfff);
+      if (interpretOnce && remapped) host_remapped(entry);
       continue;
     }
     store<i32>(SHADOW, 0);

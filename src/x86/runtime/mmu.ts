@@ -7,6 +7,7 @@ import {
   CR4,
   EFER,
   IN_REGION,
+  JUMP_GENERATION,
   MODE,
   MODE_CODE,
   PAGE_CODE,
@@ -353,8 +354,14 @@ export function wrapLinear(va: u64): u64 {
   return (load<i32>(MODE) & MODE_CODE) == 2 ? va : va & 0xffff_ffff;
 }
 
+/** What the jump cache knows of mappings is not to be believed any more. */
+function newGeneration(): void {
+  store<u32>(JUMP_GENERATION, load<u32>(JUMP_GENERATION) + 1);
+}
+
 /** Empties all TLBs, global pages too. */
 export function tlbFlush(): void {
+  newGeneration();
   store<u32>(STAT_TLB_FLUSH, load<u32>(STAT_TLB_FLUSH) + 1);
   // A tag of 0101…01h is no page address either, so that a fill does.
   if ((tablesUsed & 1) != 0) memory.fill(TLB_SMAP, 1, TLB_BYTES);
@@ -373,6 +380,7 @@ export function tlbFlushLocal(): void {
     tlbFlush();
     return;
   }
+  newGeneration();
   store<u32>(STAT_TLB_FLUSH, load<u32>(STAT_TLB_FLUSH) + 1);
   for (let table = 0; table < 3; table++) {
     const bit = 1 << table;
@@ -399,6 +407,7 @@ export function tlbFlushLocal(): void {
 
 /** Forgets everything, whatever the bookkeeping says (reset, a restored state). */
 export function tlbReset(): void {
+  newGeneration();
   tablesUsed = 7;
   tablesGlobal = 7;
   tlbFlush();
@@ -412,6 +421,7 @@ function dropEntry(entry: i32): void {
 
 /** INVLPG: forgets the page that `va` lies in, all of it when it is a large one. */
 export function tlbFlushPage(va: u64): void {
+  newGeneration();
   if (load<u8>(hugeSlot(va)) != 0) {
     tlbFlush();
     return;
