@@ -46,7 +46,9 @@ async function run(line: string): Promise<{ code: number; err: string }> {
     stderrIsTerminal: false,
     colour: false,
     stdout: () => {},
-    stderr: (text) => void (err += text),
+    stderr: (text) => {
+      if (!text.includes('nothing to boot')) err += text;
+    },
     onSignal: () => () => {},
     exit: () => {},
   };

@@ -12,6 +12,8 @@ class FakeProcess implements CliProcess {
   readonly colour = false;
   out = '';
   err = '';
+  /** Said of every machine without a kernel, which most of these are. */
+  nothing = '';
   pidfiles: string[] = [];
   title = '';
   signal: (name: string) => void = () => {};
@@ -25,7 +27,8 @@ class FakeProcess implements CliProcess {
     this.out += text;
   }
   stderr(text: string): void {
-    this.err += text;
+    if (text.includes('nothing to boot')) this.nothing += text;
+    else this.err += text;
   }
   onSignal(call: (signal: string) => void): () => void {
     this.signal = call;
@@ -72,6 +75,20 @@ describe('exit codes', () => {
     expect(process.title).toBe('title');
     expect(process.pidfiles).toEqual([]);
     expect(process.err).toBe('');
+    expect(process.nothing).toMatch(/^paravane: nothing to boot: there is no -kernel, .*\n$/);
+  });
+
+  it('and one warning, however often the guest faults', async () => {
+    const { code, process } = await run(QUIET, (host) => {
+      let turns = 0;
+      host.program = (cpu) => {
+        if (turns++ < 5) return 'shutdown';
+        cpu.bus.writePort(0x604, 2, 0x2000);
+        return 'stopped';
+      };
+    });
+    expect(code).toBe(0);
+    expect(process.err).toBe('paravane: warning: triple fault in the guest: the machine is reset\n');
   });
 
   it('1 when the host cannot do it', async () => {

@@ -77,6 +77,10 @@ export async function runMachine(context: Cli, config: MachineConfig): Promise<n
   try {
     if (config.pidfile !== undefined) removePidFile = process.writePidFile(config.pidfile);
     stopListening = watch(context, machine);
+    if (config.kernel === undefined)
+      context.messages.note(
+        "nothing to boot: there is no -kernel, and no firmware yet that could start a disk's own loader",
+      );
     if (!config.startPaused) machine.cont();
     else context.messages.note('the processor is not started (-S), and there is no monitor yet to start it');
     const info = await machine.wait();
@@ -99,7 +103,11 @@ function watch(context: Cli, machine: Machine): () => void {
       say.warn('the machine stopped after a failed disk write; there is no way to go on yet but to end it');
     if (state === 'guest-panicked') say.warn('the guest panicked');
   });
+  let faulted = false;
   machine.events.on('tripleFault', () => {
+    // A program that is no kernel faults again after each reset, hundreds of times in a second.
+    if (faulted) return;
+    faulted = true;
     const what = machine.config.rebootExits ? 'the machine ends' : 'the machine is reset';
     say.warn(`triple fault in the guest: ${what}`);
   });
