@@ -25,6 +25,7 @@ import {
 } from './compare.ts';
 import { LegacyGuest, type LegacySegments } from './legacy-guest.ts';
 import {
+  BIT_TESTS,
   CS,
   DS,
   encodeLegacy,
@@ -175,6 +176,10 @@ function prepareLegacy(
     words[7] = pointer(NATIVE_DATA + WINDOW + 128 + random.below(64) - data.base);
   if (name === 'xlat') words[3] = pointer(near(encoding.segment) - Number(words[0] & 0xffn));
   const { address } = encoding;
+  if (address !== undefined && BIT_TESTS.test(name)) {
+    limitBitIndex(encoding, words, random);
+    for (let i = 0; i < 8; i++) words[i] = low32(words[i]!);
+  }
   if (address === undefined || address.base < 0) return;
   const { base, index, scale, disp } = address;
   const alignment = random.chance(60) ? 16 : 1;
@@ -186,8 +191,4 @@ function prepareLegacy(
     offset -= value << scale;
   }
   words[base] = pointer(offset - disp);
-  if (/^bt[src]?$/.test(name)) {
-    limitBitIndex(encoding, words, random);
-    for (let i = 0; i < 8; i++) words[i] = low32(words[i]!);
-  }
 }

@@ -30,6 +30,8 @@ const HELPERS = new Set(
 );
 export const STRINGS = new Set(['movs', 'stos', 'lods', 'scas', 'cmps']);
 
+export const BIT_TESTS = /^bt[src]?$/;
+
 export function legacyComparable(def: CompiledDef, hostHas: (feature: string) => boolean): boolean {
   if (def.flagSet.has('o64') || (def.vexW === 1 && def.map < VEX_MAPS) || def.rexB !== undefined)
     return false;
@@ -102,6 +104,11 @@ export function encodeLegacy(
     else if (registerForm) body.push(0xc0 | (reg << 3) | random.below(8));
     else {
       const bare = addrsize === 2 ? memory16(random, reg, body) : memory32(random, reg, body);
+      if (BIT_TESTS.test(def.name) && codes.includes('Gv')) {
+        // the index must be free to choose: it reaches far beyond the operand
+        const free = [0, 1, 2, 3, 5, 6, 7].filter((n) => n !== bare.base && n !== bare.index);
+        body[0] = (body[0]! & 0xc7) | (random.pick(free) << 3);
+      }
       const home = bare.base === 4 || bare.base === 5 ? SS : DS;
       if (segment < 0) segment = home;
       if (bare.base < 0) appendLittle(body, bare.place, target(segment), addrsize);
