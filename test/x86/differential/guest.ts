@@ -10,6 +10,7 @@ import { Processor } from '../../../src/x86/processor.ts';
 import { AREA_BYTES, NATIVE_BASE, NATIVE_CODE, NATIVE_DATA } from '../../native/processor.ts';
 
 const RAM_BYTES = 4 << 20;
+const MOST_INSTRUCTIONS = 10_000;
 const TABLES = 0x1000;
 const IDT = 0x8000;
 const GDT = 0x9000;
@@ -90,8 +91,14 @@ export class Guest implements Subject {
   readonly view: DataView;
   readonly data: Uint8Array;
 
-  /** @param hotThreshold 1: everything is translated at once; Infinity: all is interpreted */
-  constructor(hotThreshold: number) {
+  readonly #slice: number;
+
+  /**
+   * @param hotThreshold 1: everything is translated at once; Infinity: all is interpreted
+   * @param slice instructions to run at a time; what has become hot is translated in between
+   */
+  constructor(hotThreshold: number, slice = MOST_INSTRUCTIONS) {
+    this.#slice = slice;
     this.cpu = makeProcessor(hotThreshold);
     this.view = new DataView(this.cpu.engine.memory.buffer);
     this.data = this.cpu.guestMemory.bytes.subarray(L.RAM_BASE + DATA_AT, L.RAM_BASE + DATA_AT + AREA_BYTES);
@@ -161,7 +168,11 @@ export class Guest implements Subject {
     const { view } = this;
     setRegisters(view, words, fx);
     view.setBigUint64(L.RIP, BigInt(NATIVE_CODE + offset), true);
-    const result = this.cpu.run(10_000);
+    let result = this.cpu.run(this.#slice);
+    for (let left = MOST_INSTRUCTIONS; result === 'budget' && left > 0; left -= this.#slice) {
+      this.cpu.translator.flush();
+      result = this.cpu.run(this.#slice);
+    }
     if (result !== 'halted') throw new Error(`the code did not halt: ${result}`);
     const rip = Number(view.getBigUint64(L.RIP, true));
     if (rip < HANDLERS || rip >= HANDLERS + 512) return { vector: -1, error: 0, address: 0n };
