@@ -40,6 +40,7 @@ import { endBlock } from './record';
 const MSR_TSC: u32 = 0x10;
 const MSR_PLATFORM_ID: u32 = 0x17;
 const MSR_APIC_BASE: u32 = 0x1b;
+const APIC_BASE_EXTD: u64 = 0x400;
 const MSR_TSC_ADJUST: u32 = 0x3b;
 const MSR_SPEC_CTRL: u32 = 0x48;
 const MSR_PRED_CMD: u32 = 0x49;
@@ -254,6 +255,9 @@ function writeMsr(index: u32, value: u64): bool {
     return true;
   }
   if (isOutside(index)) {
+    // x2APIC mode cannot be enabled where CPUID does not have it.
+    const x2apic = (cpuidRegister(1, 0, 2) & (1 << 21)) != 0;
+    if (index == MSR_APIC_BASE && (value & APIC_BASE_EXTD) != 0 && !x2apic) return false;
     store<u32>(MSR_LOW, value as u32);
     store<u32>(MSR_HIGH, (value >> 32) as u32);
     return host_msrWrite(index) != 0;
@@ -282,6 +286,11 @@ function writeMsr(index: u32, value: u64): bool {
   // Microcode revision (AMD and Intel write it before reading): there is no microcode.
   if (index != MSR_BIOS_SIGN_ID) store<u64>(kept, value);
   return true;
+}
+
+/** Is the local APIC enabled in its base register? What CPUID's APIC bit tells. */
+export function apicEnabled(): bool {
+  return host_msrRead(MSR_APIC_BASE) == 0 || (load<u32>(MSR_LOW) & 0x800) != 0;
 }
 
 export function op_rdmsr(_rec: i32): i32 {

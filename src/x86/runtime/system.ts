@@ -41,7 +41,7 @@ import { host_random } from './host';
 import { changeableFlags } from './iret';
 import { begin, ok, read64, read8 } from './memory';
 import { tlbFlush, tlbFlushLocal, tlbFlushPage } from './mmu';
-import { tsc } from './msr';
+import { apicEnabled, tsc } from './msr';
 import {
   effectiveAddress,
   endBlock,
@@ -198,10 +198,11 @@ export function op_cpuid(_rec: i32): i32 {
     ebx = load<u32>(at + 12);
     ecx = load<u32>(at + 16);
     edx = load<u32>(at + 20);
-    // OSXSAVE mirrors CR4.
+    // OSXSAVE mirrors CR4, APIC the enable bit of its base register.
     if (leaf == 1) {
       ecx &= ~(1 << 27);
       if ((load<u32>(CR4) & CR4_OSXSAVE) != 0) ecx |= 1 << 27;
+      if (!apicEnabled()) edx &= ~(1 << 9);
     }
   }
   store<u64>(RAX, eax);
