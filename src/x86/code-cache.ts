@@ -3,7 +3,7 @@
  * translator), the dispatcher's hash, and what must go when code is overwritten. Nothing here depends on where code
  * is mapped: records count from the page, so one copy serves all address spaces.
  */
-import type { Decoder } from './decode/decode.ts';
+import { type Decoder, MAX_LENGTH } from './decode/decode.ts';
 import type { Insn } from './decode/insn.ts';
 import { writeMarker, writeRecord } from './decode/record.ts';
 import type { Engine } from './engine.ts';
@@ -215,16 +215,29 @@ export class CodeCache {
     const block: Block = { physical, mode, address, insns, nextPage, end, region: undefined };
     this.blocksDecoded++;
     this.insnsDecoded += insns.length;
-    this.#pageOf(page).blocks.set((physical & 4095) | (mode << 12), block);
+    const { blocks } = this.#pageOf(page);
+    const key = (physical & 4095) | (mode << 12);
+    const before = blocks.get(key);
+    if (before !== undefined) this.#forgetCrossing(before);
+    blocks.set(key, block);
     if (base !== 0) {
-      this.#markCode(page, physical & 4095, Math.min(Math.max(offset, (physical & 4095) + 1), 4096));
+      // what does not decode may do so when any of its bytes changes
+      const last = end === 'invalid' ? offset + MAX_LENGTH : Math.max(offset, (physical & 4095) + 1);
+      this.#markCode(page, physical & 4095, Math.min(last, 4096));
       if (nextPage >= 0) {
         // found again through either page
-        this.#pageOf(nextPage).blocks.set(-1 - page, block);
-        this.#markCode(nextPage, 0, Math.max(1, offset - 4096));
+        this.#pageOf(nextPage).blocks.set(crossingKey(block), block);
+        this.#markCode(nextPage, 0, Math.max(1, last - 4096));
       }
     }
     return block;
+  }
+
+  /** Takes a block out of the page that its last instruction runs into. */
+  #forgetCrossing(block: Block): void {
+    if (block.nextPage < 0) return;
+    const blocks = this.#pages.get(block.nextPage)?.blocks;
+    if (blocks?.get(crossingKey(block)) === block) blocks.delete(crossingKey(block));
   }
 
   /** An encoding that exists but may not run now: which marker stands in for it. */
@@ -331,8 +344,13 @@ export class CodeCache {
       const at = this.#hashEntry(block.physical);
       if (this.#hashHolds(at, block)) this.#clearEntry(at);
       const other = Math.floor(block.physical / 4096);
-      if (other !== page) this.#pages.get(other)?.blocks.delete((block.physical & 4095) | (block.mode << 12));
-      else if (block.nextPage >= 0) this.#pages.get(block.nextPage)?.blocks.delete(-1 - page);
+      if (other === page) this.#forgetCrossing(block);
+      else {
+        // another one may have taken its place since the second page was mapped elsewhere
+        const blocks = this.#pages.get(other)?.blocks;
+        const key = (block.physical & 4095) | (block.mode << 12);
+        if (blocks?.get(key) === block) blocks.delete(key);
+      }
     }
     for (const region of [...code.regions]) this.#removeRegion(region);
   }
@@ -364,12 +382,15 @@ export class CodeCache {
     this.#retired = [];
   }
 
-  /** True when [gpa, gpa + length) holds decoded code; then it is dropped. For writes by devices. */
+  /** Drops decoded code in [gpa, gpa + length). For writes by devices; one may come amid the block that it changes. */
   written(gpa: number, length: number): void {
     const first = Math.floor(gpa / 4096);
     const last = Math.floor((gpa + length - 1) / 4096);
     for (let page = first; page <= last && page < this.#pageTable.length; page++)
-      if (this.#pageTable[page]! & L.PAGE_CODE) this.invalidate(page);
+      if (this.#pageTable[page]! & L.PAGE_CODE) {
+        this.invalidate(page);
+        this.#view.setInt32(L.BREAK, 1, true);
+      }
   }
 
   /** A record that lives as long as the cache, for helpers called from regions. */
@@ -383,6 +404,11 @@ export class CodeCache {
   get recordBytes(): number {
     return this.#next - L.RECORDS;
   }
+}
+
+/** Key of a block in the page that it runs into: no place in that page, and one for each block. */
+function crossingKey({ physical, mode }: Block): number {
+  return -1 - (physical * 4096 + mode);
 }
 
 function setUint64(view: DataView, at: number, value: number): void {

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { Tracer } from '../../../src/core/trace.ts';
+import type { CpuBus } from '../../../src/x86/cpu.ts';
 import { buildCpuid } from '../../../src/x86/cpuid.ts';
 import * as L from '../../../src/x86/layout.ts';
 import { Processor } from '../../../src/x86/processor.ts';
@@ -28,8 +29,8 @@ export interface GuestStop {
   readonly address: bigint;
 }
 
-/** A processor with RAM_BYTES of memory and no devices. */
-export function makeProcessor(hotThreshold: number): Processor {
+/** A processor with RAM_BYTES of memory and no devices but those of `bus`. */
+export function makeProcessor(hotThreshold: number, bus: Partial<CpuBus> = {}): Processor {
   const nothing = (): never => {
     throw new Error('the code under test reached a device');
   };
@@ -51,6 +52,7 @@ export function makeProcessor(hotThreshold: number): Processor {
       writeCr8: () => {},
       readTsc: () => 0,
       random: () => 0,
+      ...bus,
     },
   });
 }

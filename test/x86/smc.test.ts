@@ -1,0 +1,281 @@
+/** Code that changes while it runs: by itself, through another mapping, by a device, or by the page tables. */
+import { describe, expect, it } from 'vitest';
+import * as L from '../../src/x86/layout.ts';
+import { makeProcessor } from './differential/guest.ts';
+
+/** The first 2 MiB are mapped to themselves; 16 pages at VIRTUAL go where `map` says. */
+const PML4 = 0x1000;
+const PDPT = 0x2000;
+const LOW = 0x3000;
+const PAGES = 0x4000;
+const VIRTUAL = 0x20_0000;
+const CODE = 0x10_000;
+const OTHER = 0x12_000;
+const STACK = 0x9000;
+
+const RBX = L.GPR + 24;
+
+class Machine {
+  readonly cpu;
+  readonly view: DataView;
+  readonly #slice: number;
+  /** What OUT to port 80h does. */
+  onOut: (value: number) => void = () => {};
+
+  constructor(hotThreshold: number, slice: number) {
+    this.#slice = slice;
+    this.cpu = makeProcessor(hotThreshold, { writePort: (_port, _size, value) => this.onOut(value) });
+    this.view = new DataView(this.cpu.engine.memory.buffer);
+    this.u64(PML4, PDPT | 3);
+    this.u64(PDPT, LOW | 3);
+    this.u64(LOW, 0x83);
+    this.u64(LOW + 8, PAGES | 3);
+    this.cpu.enter({ mode: 'long', rip: 0n, cr3: BigInt(PML4) });
+  }
+
+  u64(gpa: number, value: number | bigint): void {
+    this.cpu.guestMemory.write(gpa, new Uint8Array(BigUint64Array.of(BigInt(value)).buffer));
+  }
+
+  /** Maps page n of VIRTUAL. */
+  map(n: number, physical: number): void {
+    this.u64(PAGES + 8 * n, physical | 3);
+  }
+
+  write(gpa: number, code: string): void {
+    this.cpu.guestMemory.write(gpa, hex(code));
+  }
+
+  /** Runs from CODE with RCX = `count` until HLT; gives RBX, which starts as 0. */
+  run(count: number, rip = CODE): number {
+    const { view } = this;
+    for (let i = 0; i < 16; i++) view.setBigUint64(L.GPR + 8 * i, 0n, true);
+    view.setBigUint64(L.GPR + 8, BigInt(count), true);
+    view.setBigUint64(L.RSP, BigInt(STACK), true);
+    view.setBigUint64(L.RIP, BigInt(rip), true);
+    view.setInt32(L.HALTED, 0, true);
+    for (let left = 1000; left > 0; left--) {
+      const result = this.cpu.run(this.#slice);
+      if (result === 'halted') return Number(view.getBigUint64(RBX, true));
+      if (result !== 'budget') throw new Error(`${result}\n${this.cpu.describeRegisters()}`);
+      this.cpu.translator.flush();
+    }
+    throw new Error(`no end\n${this.cpu.describeRegisters()}`);
+  }
+}
+
+function hex(code: string): Uint8Array {
+  return Uint8Array.from(code.match(/[0-9a-f]{2}/g)!, (pair) => Number.parseInt(pair, 16));
+}
+
+const little = (value: number, bytes = 4): string =>
+  Array.from({ length: bytes }, (_, i) => ((value >>> (8 * i)) & 0xff).toString(16).padStart(2, '0')).join(
+    '',
+  );
+const relative = (from: number, to: number): string => little(to - from);
+/** 1 + 2 + … + n */
+const sum = (n: number): number => (n * (n + 1)) / 2;
+
+const tiers: [string, number, number][] = [
+  ['interpreter', Number.POSITIVE_INFINITY, 1000],
+  ['translator', 1, 1000],
+  ['translator, hot in the middle', 3, 17],
+];
+
+describe.each(tiers)('code that changes: %s', (_name, threshold, slice) => {
+  const machine = (): Machine => new Machine(threshold, slice);
+  const N = 40;
+
+  it('patches its next instruction', () => {
+    const m = machine();
+    // mov [rip+1], cl; mov eax, 0 (patched); add ebx, eax; loop; hlt
+    m.write(CODE, '880d01000000 b800000000 01c3 e2ef f4');
+    expect(m.run(N)).toBe(sum(N));
+    expect(m.run(N)).toBe(sum(N));
+  });
+
+  it('patches an instruction that has run already, in the same line and in another', () => {
+    for (const distance of [16, 100]) {
+      const m = machine();
+      // top: mov eax, 0; add ebx, eax; jmp far; … far: mov [top + 1], cl; loop top; hlt
+      const far = CODE + distance;
+      m.write(CODE, `b800000000 01c3 e9${relative(CODE + 12, far)}`);
+      m.write(far, `880c25${little(CODE + 1)} ff c9 0f85${relative(far + 15, CODE)} f4`);
+      expect(m.run(N)).toBe(sum(N) - 1);
+    }
+  });
+
+  it('patches a function on another page', () => {
+    const m = machine();
+    // mov [OTHER + 1], cl; call OTHER; add ebx, eax; loop; hlt
+    m.write(CODE, `880c25${little(OTHER + 1)} e8${relative(CODE + 12, OTHER)} 01c3 e2f0 f4`);
+    m.write(OTHER, 'b800000000 c3');
+    expect(m.run(N)).toBe(sum(N));
+  });
+
+  it('patches several instructions with one wide store, across a line and across a page', () => {
+    for (const at of [OTHER + 56, OTHER + 4096 - 6]) {
+      const m = machine();
+      // rax = 01 c3 90 90 90 90 90 c3 or 29 c3 …, by the lowest bit of rcx
+      const add = '01c3 9090909090 c3';
+      const subtract = '29c3 9090909090 c3';
+      m.write(CODE, `48b8${add} f6c101 740a 48b8${subtract}`.replaceAll(' ', ''));
+      const store = CODE + 10 + 3 + 2 + 10;
+      const call = store + 8;
+      m.write(store, `48890425${little(at)} b801000000 e8${relative(call + 10, at)} `);
+      const loop = call + 10;
+      m.write(loop, `e2${little(CODE - loop - 2, 1)} f4`);
+      expect(m.run(41) | 0).toBe(20 - 21);
+    }
+  });
+
+  it('writes data beside code on its page', () => {
+    for (const [data, most] of [
+      [CODE + 0x800, 4],
+      [CODE + 0x30, 200],
+    ] as const) {
+      const m = machine();
+      // inc dword [data]; add ebx, [data]; loop; hlt
+      m.write(CODE, `ff0425${little(data)} 031c25${little(data)} e2f0 f4`);
+      m.write(data, '00000000');
+      expect(m.run(N)).toBe(sum(N));
+      // another line is not taken for code
+      expect(m.cpu.stats().pagesInvalidated).toBeLessThan(most);
+    }
+  });
+
+  it('is changed by a device, the next instruction included', () => {
+    const m = machine();
+    m.onOut = (value) => m.cpu.guestMemory.write(CODE + 5, new Uint8Array([value]));
+    // mov al, cl; out 80h, al; mov eax, 0 (patched); add ebx, eax; loop; hlt
+    m.write(CODE, '88c8 e680 b800000000 01c3 e2f3 f4');
+    expect(m.run(N)).toBe(sum(N));
+    m.onOut = (value) => m.cpu.guestMemory.write(OTHER + 1, new Uint8Array([value]));
+    // the same with a function elsewhere
+    m.write(CODE, `88c8 e680 e8${relative(CODE + 9, OTHER)} 01c3 e2f3 f4`);
+    m.write(OTHER, 'b800000000 c3');
+    expect(m.run(N)).toBe(sum(N));
+  });
+
+  it('is written by the host between runs', () => {
+    const m = machine();
+    m.write(CODE, '83c301 e2fb f4'); // add ebx, 1; loop; hlt
+    expect(m.run(N)).toBe(N);
+    m.cpu.guestMemory.write(CODE + 2, new Uint8Array([3]));
+    expect(m.run(N)).toBe(3 * N);
+  });
+
+  it('is mapped to another page', () => {
+    const m = machine();
+    const [one, two] = [0x20_000, 0x21_000];
+    m.map(0, one);
+    m.write(one, 'b801000000 c3');
+    m.write(two, 'b864000000 c3');
+    // mov eax, one | 3; test cl, 1; jz +5; mov eax, two | 3; mov [PAGES], rax; invlpg [VIRTUAL]; call; add; loop
+    const call = CODE + 5 + 3 + 2 + 5 + 8 + 8;
+    m.write(
+      CODE,
+      `b8${little(one | 3)} f6c101 7405 b8${little(two | 3)} 48890425${little(PAGES)} 0f013c25${little(VIRTUAL)}` +
+        `e8${relative(call + 5, VIRTUAL)} 01c3 e2${little(CODE - call - 9, 1)} f4`,
+    );
+    expect(m.run(N)).toBe((N / 2) * 101);
+  });
+
+  it('is seen alike through two mappings, and knows where it is', () => {
+    const m = machine();
+    const shared = 0x22_000;
+    m.map(0, shared);
+    m.map(5, shared);
+    m.write(shared, '488d0500000000 6690 c3'); // lea rax, [rip]; nop; ret
+    // call VIRTUAL; mov edx, eax; call VIRTUAL + 5000h; sub eax, edx; add ebx, eax; loop; hlt
+    m.write(
+      CODE,
+      `e8${relative(CODE + 5, VIRTUAL)} 89c2 e8${relative(CODE + 12, VIRTUAL + 0x5000)} 29d0 01c3 e2ee f4`,
+    );
+    expect(m.run(N)).toBe(N * 0x5000);
+    // written through one, run through the other
+    m.write(shared, 'b800000000 c3');
+    m.write(CODE, `880c25${little(VIRTUAL + 0x5001)} e8${relative(CODE + 12, VIRTUAL)} 01c3 e2f0 f4`);
+    expect(m.run(N)).toBe(sum(N));
+  });
+
+  it('runs on into a page that is mapped elsewhere or changed', () => {
+    const m = machine();
+    const [first, one, two] = [0x24_000, 0x26_000, 0x28_000];
+    m.map(0, first);
+    m.map(1, one);
+    // mov eax, imm32 whose last three bytes lie on the second page, then ret
+    m.write(first + 4094, 'b800');
+    m.write(one, '010000 c3');
+    m.write(two, '020000 c3');
+    const at = VIRTUAL + 4094;
+    const call = CODE + 5 + 3 + 2 + 5 + 8 + 8;
+    m.write(
+      CODE,
+      `b8${little(one | 3)} f6c101 7405 b8${little(two | 3)} 48890425${little(PAGES + 8)}` +
+        `0f013c25${little(VIRTUAL + 0x1000)} e8${relative(call + 5, at)} 01c3 e2${little(CODE - call - 9, 1)} f4`,
+    );
+    expect(m.run(N)).toBe((N / 2) * 0x300);
+    // the second pages change, then the first: nothing may be left of what was there
+    m.write(one, '030000');
+    expect(m.run(N)).toBe((N / 2) * 0x500);
+    m.write(two, '040000');
+    expect(m.run(N)).toBe((N / 2) * 0x700);
+    m.write(first + 4095, '01');
+    expect(m.run(N)).toBe((N / 2) * 0x702);
+    m.write(one, '000000');
+    m.write(two, '000000');
+    m.write(first + 4095, '05');
+    expect(m.run(N)).toBe(N * 5);
+  });
+
+  it('has two instructions that run into the same page', () => {
+    const m = machine();
+    const [first, second] = [0x24_000, 0x25_000];
+    // at ffdh: mov eax, …; at ffeh (inside it): mov al, 0b8h …: another decoding of the same bytes
+    m.write(first + 4093, 'b8b8b8');
+    m.write(second, '0100 c3 00 c3');
+    const call = (to: number): number => {
+      m.write(CODE, `e8${relative(CODE + 5, to)} 01c3 e2f7 f4`);
+      return m.run(1);
+    };
+    // b8 b8b8 0100 c3 and b8 b8 0100c3 00(00…): the second reads c300 01 b8
+    expect(call(first + 4093)).toBe(0x0001b8b8);
+    m.write(second, '0100c3 c3');
+    expect(call(first + 4094)).toBe(0xc30001b8);
+    m.write(second, '0200 c3 c3');
+    expect(call(first + 4093)).toBe(0x0002b8b8);
+    expect(call(first + 4094)).toBe(0xc30002b8);
+    m.write(second, '0300 c3 c3');
+    expect(call(first + 4094)).toBe(0xc30003b8);
+    expect(call(first + 4093)).toBe(0x0003b8b8);
+  });
+
+  it('becomes defined after it was not, in a line of its own', () => {
+    const m = machine();
+    // the undefined instruction starts a line; a first run faults, the handler halts
+    const idt = 0x30_000;
+    const handler = 0x31_000;
+    m.u64(
+      idt + 6 * 16,
+      BigInt(handler & 0xffff) | (0x10n << 16n) | (0x8e00n << 32n) | (BigInt(handler >>> 16) << 48n),
+    );
+    m.u64(0x500 + 0x10, 0x00af_9b00_0000_ffffn);
+    m.u64(0x500 + 0x18, 0x00cf_9300_0000_ffffn);
+    m.view.setBigUint64(L.IDT_BASE, BigInt(idt), true);
+    m.view.setUint32(L.IDT_LIMIT, 0xfff, true);
+    m.view.setBigUint64(L.GDT_BASE, 0x500n, true);
+    m.view.setUint32(L.GDT_LIMIT, 0xff, true);
+    m.write(handler, 'bb99000000 f4'); // mov ebx, 99h; hlt
+    const start = CODE + 64 - 3;
+    m.write(start, '83c301 0fff00 f4'); // add ebx, 1; ud0
+    expect(m.run(1, start)).toBe(0x99);
+    m.write(start + 3, '83c304'); // by a device
+    expect(m.run(1, start)).toBe(5);
+    // by the guest: mov dword [start + 3], f405c383h; jmp start
+    m.write(start + 3, '0fff00 f4');
+    expect(m.run(1, start)).toBe(0x99);
+    m.write(OTHER, `c70425${little(start + 3)} 83c305f4 e9${relative(OTHER + 16, start)}`);
+    expect(m.run(1, OTHER)).toBe(6);
+  });
+});
