@@ -54,6 +54,10 @@ export abstract class CharBase implements Chardev {
     };
   }
 
+  sendBreak(): void {
+    this.event('break');
+  }
+
   abstract describe(): string;
 
   async close(): Promise<void> {

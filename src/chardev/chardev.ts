@@ -33,6 +33,8 @@ export interface Chardev {
   acceptInput(): void;
   /** One front end at a time (a mux gives each of its front ends a chardev of its own). Returns the detach. */
   attach(frontend: CharFrontend): () => void;
+  /** As if the peer had sent a break (`chardev-send-break`). */
+  sendBreak?(): void;
   /** The size of the terminal behind it, where there is one. */
   size?(): { readonly columns: number; readonly rows: number } | undefined;
   /** As `info chardev` prints it behind `filename=`. */

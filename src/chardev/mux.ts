@@ -58,6 +58,11 @@ export class MuxChardev implements Chardev {
     return this.#base.open;
   }
 
+  /** What is shared. */
+  get base(): Chardev {
+    return this.#base;
+  }
+
   /** Places for front ends that are left. */
   get free(): number {
     return MAX_MUX - this.#ports.length;
@@ -107,6 +112,10 @@ export class MuxChardev implements Chardev {
 
   acceptInput(): void {
     this.#base.acceptInput();
+  }
+
+  sendBreak(): void {
+    this.#focus?.pass('break');
   }
 
   size(): { readonly columns: number; readonly rows: number } | undefined {

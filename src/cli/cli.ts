@@ -6,7 +6,8 @@ import type { MachineHost } from '../machine/host.ts';
 import type { ExitInfo, Machine } from '../machine/machine.ts';
 import { VERSION } from '../machine/version.ts';
 import type { CliProcess } from '../host/node/cli-process.ts';
-import { attachMonitorPlaceholder } from '../monitor/placeholder.ts';
+import { monitorHost } from '../host/node/monitor-host.ts';
+import { Monitors } from '../monitor/monitors.ts';
 import { parseCommandLine } from '../qapi/parse-command-line.ts';
 import { findHelp } from './help.ts';
 import { imageCommand } from './image.ts';
@@ -69,9 +70,13 @@ export async function runMachine(context: Cli, config: MachineConfig): Promise<n
   const { process, host } = context;
   context.messages.timestamps = config.timestamps;
   if (config.processTitle !== undefined) process.setTitle(config.processTitle);
+  let monitors: Monitors | undefined;
   const { machine, board } = await createMachineFrom(config, host, {
-    attachMonitor: attachMonitorPlaceholder,
+    attachMonitors: (made, backends) => {
+      monitors = new Monitors(made, backends, host, monitorHost);
+    },
   });
+  monitors?.ready(board);
   let removePidFile: (() => void) | undefined;
   let stopListening: (() => void) | undefined;
   try {
@@ -82,7 +87,8 @@ export async function runMachine(context: Cli, config: MachineConfig): Promise<n
         "nothing to boot: there is no -kernel, and no firmware yet that could start a disk's own loader",
       );
     if (!config.startPaused) machine.cont();
-    else context.messages.note('the processor is not started (-S), and there is no monitor yet to start it');
+    else if (config.monitors.length === 0)
+      context.messages.note('the processor is not started (-S), and there is no monitor to start it');
     const info = await machine.wait();
     if (config.stats) printStats(context, machine, board.cpu.stats());
     return exitCode(context, info);
@@ -100,7 +106,7 @@ function watch(context: Cli, machine: Machine): () => void {
   const { process, messages: say } = context;
   machine.events.on('stop', (state) => {
     if (state === 'io-error')
-      say.warn('the machine stopped after a failed disk write; there is no way to go on yet but to end it');
+      say.warn('the machine stopped after a failed disk write; the monitor can let it go on (cont)');
     if (state === 'guest-panicked') say.warn('the guest panicked');
   });
   let faulted = false;

@@ -2,6 +2,7 @@
  * The host's side of a machine: chardevs, drives, netdevs and objects, opened in the order of the command line, each
  * used by one device. Opening fails with the option in front of the reason; what was open by then is closed again.
  */
+import { AccountedBackend } from '../block/accounting.ts';
 import type { BlockBackend } from '../block/backend.ts';
 import { openBlock } from '../block/open.ts';
 import type { BlockOptions } from '../block/open.ts';
@@ -22,13 +23,6 @@ export interface RandomSource {
   fill(view: Uint8Array): void | Promise<void>;
 }
 
-/** What a terminal that the machine shares with a monitor does. */
-export interface TerminalActions {
-  readonly keys: MuxActions;
-  /** Attaches the monitor to its place at a `mon:` terminal. */
-  readonly attachMonitor?: ((place: Chardev) => void) | undefined;
-}
-
 interface Entry<T> {
   readonly thing: T;
   /** Who has it, for messages. */
@@ -37,20 +31,26 @@ interface Entry<T> {
 
 export class Backends {
   readonly chardevs = new Map<string, Entry<Chardev>>();
-  readonly drives = new Map<string, Entry<BlockBackend> & { readonly config: DriveConfig }>();
+  readonly drives = new Map<string, Entry<AccountedBackend> & { readonly config: DriveConfig }>();
   /** Drives without a medium. */
   readonly emptyDrives = new Map<string, DriveConfig>();
   readonly netdevs = new Map<string, Entry<Netdev>>();
   readonly randomSources = new Map<string, RandomSource>();
   readonly objects = new Map<string, ObjectConfig>();
+  /** Objects that a device uses. */
+  readonly objectUsers = new Set<string>();
   readonly #close: (() => Promise<void>)[] = [];
+  #host: MachineHost | undefined;
+  /** Where what is claimed now is noted. */
+  #claims: (() => void)[] | undefined;
 
   /** Opens everything that `config` names. */
-  static async open(config: MachineConfig, host: MachineHost, terminal: TerminalActions): Promise<Backends> {
+  static async open(config: MachineConfig, host: MachineHost, keys: MuxActions): Promise<Backends> {
     const backends = new Backends();
+    backends.#host = host;
     try {
       for (const object of config.objects) backends.#openObject(object, host);
-      for (const chardev of config.chardevs) await backends.#openChardev(chardev, host, terminal);
+      for (const chardev of config.chardevs) await backends.#openChardev(chardev, host, keys);
       for (const drive of config.drives) await backends.#openDrive(drive, host);
       for (const netdev of config.netdevs) await backends.#openNetdev(netdev, host);
       return backends;
@@ -58,6 +58,33 @@ export class Backends {
       await backends.close().catch(() => {});
       throw error;
     }
+  }
+
+  /**
+   * Runs `make`, and notes what it claims: `release` gives all of that back, when the device that was made goes away.
+   * What a failing `make` has claimed is given back at once.
+   */
+  claiming<T>(make: () => T): { readonly made: T; readonly release: () => void } {
+    const claims: (() => void)[] = [];
+    const release = (): void => {
+      for (const giveBack of claims.splice(0)) giveBack();
+    };
+    this.#claims = claims;
+    try {
+      return { made: make(), release };
+    } catch (error) {
+      release();
+      throw error;
+    } finally {
+      this.#claims = undefined;
+    }
+  }
+
+  #use(entry: Entry<unknown>, user: string): void {
+    entry.user = user;
+    this.#claims?.push(() => {
+      entry.user = undefined;
+    });
   }
 
   /** The chardev `id` for one front end; `user` is the device, for the message when it is taken. */
@@ -68,9 +95,14 @@ export class Backends {
         `Property '${user}.chardev' can't find value '${id}'${defined(this.chardevs.keys())}`,
       );
     if (entry.thing instanceof MuxChardev) {
-      if (entry.thing.free > 0) return entry.thing.port();
+      const mux = entry.thing;
+      if (mux.free > 0) {
+        const port = mux.port();
+        this.#claims?.push(() => mux.release(port));
+        return port;
+      }
     } else if (entry.user === undefined) {
-      entry.user = user;
+      this.#use(entry, user);
       return entry.thing;
     }
     throw new UsageError(`Property '${user}.chardev' can't take value '${id}': Device '${id}' is in use`);
@@ -82,7 +114,7 @@ export class Backends {
     if (entry === undefined)
       throw new UsageError(`Property '${user}.drive' can't find value '${id}'${defined(this.drives.keys())}`);
     if (entry.user !== undefined) throw new UsageError(`Drive '${id}' is already in use by another device`);
-    entry.user = user;
+    this.#use(entry, user);
     return { backend: entry.thing, config: entry.config };
   }
 
@@ -94,7 +126,7 @@ export class Backends {
       );
     if (entry.user !== undefined)
       throw new UsageError(`Property '${user}.netdev' can't take value '${id}', it's in use`);
-    entry.user = user;
+    this.#use(entry, user);
     return entry.thing;
   }
 
@@ -111,11 +143,28 @@ export class Backends {
     throw new UsageError(`chardev '${id}' is no stream`);
   }
 
+  /** Makes an object while the machine runs. @throws UsageError, HostError */
+  addObject(config: ObjectConfig): void {
+    if (this.objects.has(config.id))
+      throw new UsageError(`attempt to add duplicate property '${config.id}' to object (type 'container')`);
+    this.#openObject(config, this.#host!);
+  }
+
+  /** Takes an object away that nothing uses. @throws UsageError */
+  removeObject(id: string): void {
+    if (!this.objects.has(id)) throw new UsageError(`object '${id}' not found`);
+    if (this.objectUsers.has(id)) throw new UsageError(`object '${id}' is in use, can not be deleted`);
+    this.objects.delete(id);
+    this.randomSources.delete(id);
+  }
+
   /** An object that can give random numbers. */
   randomSource(id: string): RandomSource {
     const source = this.randomSources.get(id);
     if (source === undefined)
       throw new UsageError(`Device '${id}' not found${defined(this.randomSources.keys())}`);
+    this.objectUsers.add(id);
+    this.#claims?.push(() => this.objectUsers.delete(id));
     return source;
   }
 
@@ -138,7 +187,7 @@ export class Backends {
   }
 
   #openObject(config: ObjectConfig, host: MachineHost): void {
-    this.objects.set(config.id, config);
+    if (config.type !== 'rng-random') this.objects.set(config.id, config);
     if (config.type === 'rng-builtin')
       this.randomSources.set(config.id, { fill: (view) => host.random(view) });
     if (config.type !== 'rng-random') return;
@@ -146,19 +195,18 @@ export class Backends {
       const source = host.openRandom(String(config.values.filename));
       this.#close.push(() => source.close());
       this.randomSources.set(config.id, source);
+      this.objects.set(config.id, config);
     } catch (error) {
       throw blamed(config.origin, error);
     }
   }
 
-  async #openChardev(config: ChardevConfig, host: MachineHost, terminal: TerminalActions): Promise<void> {
+  async #openChardev(config: ChardevConfig, host: MachineHost, keys: MuxActions): Promise<void> {
     try {
       const chardev = await this.#makeChardev(config, host);
       this.#close.push(() => chardev.close());
       this.chardevs.set(config.id, { thing: chardev, user: undefined });
-      if (!(chardev instanceof MuxChardev)) return;
-      chardev.actions = terminal.keys;
-      if (config.monitor) terminal.attachMonitor?.(chardev.port());
+      if (chardev instanceof MuxChardev) chardev.actions = keys;
     } catch (error) {
       throw blamed(config.origin, error);
     }
@@ -184,7 +232,7 @@ export class Backends {
       snapshot: config.snapshot,
     };
     try {
-      const backend = await openBlock(options, host.block);
+      const backend = new AccountedBackend(await openBlock(options, host.block), host.time.monotonic);
       this.#close.push(async () => {
         await backend.flush();
         await backend.close();

@@ -17,10 +17,18 @@ import type { Backends } from './backends.ts';
 import type { BootFiles } from './boot.ts';
 import { loadGuest } from './boot.ts';
 import type { MachineClock } from './clock.ts';
-import type { MachineConfig } from './config.ts';
+import type { DeviceConfig, MachineConfig } from './config.ts';
 import type { MachineHost } from './host.ts';
-import type { Board, MachineControl } from './machine.ts';
-import type { BusType, DeviceBus, DeviceContext, DeviceRequest, PluggedDevice } from './registry.ts';
+import type { Emitter } from './events.ts';
+import type { Board, MachineControl, MachineEvents } from './machine.ts';
+import type {
+  BusType,
+  DeviceBus,
+  DeviceClass,
+  DeviceContext,
+  DeviceRequest,
+  PluggedDevice,
+} from './registry.ts';
 import { readRequest, requireClass } from './registry.ts';
 
 export interface BoardParts {
@@ -36,7 +44,20 @@ export interface BoardParts {
   /** The processor's interrupt line, by way of the run loop. */
   setInterrupt(level: boolean): void;
   nmi(): void;
-  onResume(call: () => void): void;
+  onResume(call: () => void): () => void;
+  readonly events: Emitter<MachineEvents>;
+}
+
+/** A device, and where it came from. */
+export interface PlacedDevice {
+  readonly device: PluggedDevice;
+  /** In QEMU's object tree: `/machine/peripheral/ID`, or `/machine/peripheral-anon/device[N]`. */
+  readonly path: string;
+  /** As it was asked for; a program's own devices have none. */
+  readonly request: DeviceRequest | undefined;
+  readonly deviceClass: DeviceClass | undefined;
+  /** Plugged into the machine when that was complete. */
+  readonly hotplugged: boolean;
 }
 
 /** A board, and what monitors and tools look at. */
@@ -44,9 +65,21 @@ export interface PcBoard extends Board {
   readonly platform: Platform;
   readonly backends: Backends;
   readonly devices: readonly PluggedDevice[];
+  /** The same with their places. */
+  readonly placed: readonly PlacedDevice[];
   readonly ports: AddressSpace;
   readonly mmio: AddressSpace;
+  /** Plugs a device into the machine as it is. @throws UsageError */
+  plugDevice(config: DeviceConfig): PlacedDevice;
+  /**
+   * Takes a device out: at once, or for PCI when the guest has given it back (`deviceDeleted` tells).
+   * @throws UsageError when it cannot be taken out, or is on its way out already
+   */
+  unplugDevice(placed: PlacedDevice): void;
 }
+
+/** Nanoseconds after which a guest that has not given a slot back may be asked again. */
+const UNPLUG_PATIENCE = 5e9;
 
 export async function buildBoard(parts: BoardParts): Promise<PcBoard> {
   const { config, host, clock, tracer } = parts;
@@ -147,9 +180,18 @@ class MachineBoard implements PcBoard {
   readonly backends: Backends;
   readonly ports: AddressSpace;
   readonly mmio: AddressSpace;
-  readonly devices: PluggedDevice[] = [];
+  placed: PlacedDevice[] = [];
   readonly #parts: BoardParts;
   readonly #buses: DeviceBus[] = [];
+  /** How each device gives back what it has claimed. */
+  readonly #releases = new Map<PlacedDevice, () => void>();
+  /** When the guest was asked to give a device back. */
+  readonly #leaving = new Map<PlacedDevice, number>();
+  #anonymous = 0;
+  /** Devices come into a running machine from now on. */
+  #complete = false;
+  #deviceContext: DeviceContext | undefined;
+  #path = '';
   readonly #cache: KernelCache;
   #entry: EntryState | undefined;
 
@@ -176,27 +218,94 @@ class MachineBoard implements PcBoard {
     config.serials.forEach((id, index) => {
       if (id !== undefined) this.platform.attachSerial(index, backends.claimChardev(id, 'isa-serial'));
     });
-    const context = this.#context();
-    const ids = new Set<string>();
-    for (const device of config.devices) {
-      blame(device.origin, () => {
-        const deviceClass = requireClass(device.driver);
-        const request = readRequest(device, deviceClass, (message) =>
-          host.warn(`${device.origin}: ${message}`),
-        );
-        if (request.id !== undefined && ids.has(request.id))
-          throw new UsageError(`Duplicate ID '${request.id}' for device`);
-        if (request.id !== undefined) ids.add(request.id);
-        this.#plug(deviceClass.create(context, request));
-      });
-    }
+    for (const device of config.devices) blame(device.origin, () => this.plugDevice(device));
     for (const device of this.#parts.plug) {
-      const fn = new VirtioPci(device, { memory: this.cpu.guestMemory, tracer: this.tracer });
-      this.platform.pci.add(fn, device.name);
+      const pci = new VirtioPci(device, { memory: this.cpu.guestMemory, tracer: this.tracer });
+      this.platform.pci.add(pci, device.name);
+      this.#place({ id: undefined, className: pci.name, pci }, this.#newPath(undefined));
     }
     await this.#addFwCfg();
     for (const netdev of backends.unused()) host.warn(`netdev ${netdev} has no peer`);
+    this.platform.hotplug.onRemoved = ({ fn }) => {
+      const placed = this.placed.find(({ device }) => device.pci === fn);
+      if (placed !== undefined) this.#removed(placed);
+    };
+    this.#complete = true;
     await this.#boot();
+  }
+
+  get devices(): readonly PluggedDevice[] {
+    return this.placed.map(({ device }) => device);
+  }
+
+  plugDevice(config: DeviceConfig): PlacedDevice {
+    const { host, backends } = this.#parts;
+    const deviceClass = requireClass(config.driver);
+    if (this.#complete && deviceClass.bus !== 'virtio-serial-bus') this.#checkHotplug(deviceClass.bus);
+    const request = readRequest(config, deviceClass, (message) => host.warn(`${config.origin}: ${message}`));
+    const { id } = request;
+    if (id !== undefined && this.placed.some(({ device }) => device.id === id))
+      throw new UsageError(
+        this.#complete ? `Duplicate device ID '${id}'` : `Duplicate ID '${id}' for device`,
+      );
+    const context = (this.#deviceContext ??= this.#context());
+    this.#path = this.#newPath(id);
+    const { made, release } = backends.claiming(() => deviceClass.create(context, request));
+    const placed = this.#place(made, this.#path, request, deviceClass);
+    this.#releases.set(placed, release);
+    return placed;
+  }
+
+  unplugDevice(placed: PlacedDevice): void {
+    const { device, deviceClass } = placed;
+    if (device.unplug !== undefined) {
+      device.unplug();
+      return this.#removed(placed);
+    }
+    this.#checkHotplug(deviceClass?.bus ?? 'PCI');
+    const now = this.#parts.clock.now();
+    const asked = this.#leaving.get(placed);
+    if (asked !== undefined && now - asked < UNPLUG_PATIENCE)
+      throw new UsageError(`Device ${device.id ?? device.className} is already in the process of unplug`);
+    const place = device.pci === undefined ? undefined : this.platform.pci.placeOf(device.pci);
+    if (place === undefined)
+      throw new UsageError(`Device '${device.className}' does not support hotplugging`);
+    this.platform.hotplug.requestRemove(place.slot);
+    this.#leaving.set(placed, now);
+  }
+
+  /** QEMU's root bus of q35 has no slots that can be plugged, and ISA never had. */
+  #checkHotplug(bus: BusType): void {
+    const name = bus === 'PCI' ? this.platform.pci.name : 'isa.0';
+    if (bus !== 'PCI' || this.#parts.config.machine !== 'pc')
+      throw new UsageError(`Bus '${name}' does not support hotplugging`);
+  }
+
+  #newPath(id: string | undefined): string {
+    return id === undefined
+      ? `/machine/peripheral-anon/device[${this.#anonymous}]`
+      : `/machine/peripheral/${id}`;
+  }
+
+  #removed(placed: PlacedDevice): void {
+    const { device, path } = placed;
+    this.placed = this.placed.filter((other) => other !== placed);
+    this.#leaving.delete(placed);
+    const { events } = this.#parts;
+    if (device.carries !== undefined) {
+      // Whatever sits on its bus goes with it.
+      for (const other of this.placed.filter(({ device: { bus } }) => bus === device.carries!.name)) {
+        other.device.unplug?.();
+        this.#removed(other);
+      }
+      this.#buses.splice(this.#buses.indexOf(device.carries), 1);
+    }
+    device.pci?.reset();
+    void Promise.resolve(device.close?.()).catch((error: unknown) => this.#parts.host.warn(String(error)));
+    this.#releases.get(placed)?.();
+    this.#releases.delete(placed);
+    if (device.pci !== undefined) events.emit('deviceDeleted', undefined, `${path}/virtio-backend`);
+    events.emit('deviceDeleted', device.id, path);
   }
 
   async reset(): Promise<void> {
@@ -213,7 +322,9 @@ class MachineBoard implements PcBoard {
   }
 
   async close(): Promise<void> {
-    for (const device of this.devices.splice(0).reverse()) await device.close?.();
+    const { devices } = this;
+    this.placed = [];
+    for (const device of [...devices].reverse()) await device.close?.();
     await this.backends.close();
   }
 
@@ -225,9 +336,17 @@ class MachineBoard implements PcBoard {
     if (this.#entry !== undefined) this.cpu.enter(this.#entry);
   }
 
-  #plug(device: PluggedDevice): void {
-    this.devices.push(device);
+  #place(
+    device: PluggedDevice,
+    path: string,
+    request?: DeviceRequest,
+    deviceClass?: DeviceClass,
+  ): PlacedDevice {
+    const placed = { device, path, request, deviceClass, hotplugged: this.#complete };
+    this.placed.push(placed);
+    if (device.id === undefined) this.#anonymous++;
     if (device.carries !== undefined) this.#buses.push(device.carries);
+    return placed;
   }
 
   async #addFwCfg(): Promise<void> {
@@ -249,6 +368,9 @@ class MachineBoard implements PcBoard {
     const { config, clock, tracer, backends, control, host } = this.#parts;
     const counts = new Map<BusType, number>();
     return {
+      events: this.#parts.events,
+      path: () => this.#path,
+      busOf: (owner) => this.#buses.find((bus) => bus.owner === owner)!.name,
       machine: config.machine,
       memory: this.cpu.guestMemory,
       ports: this.ports,
@@ -280,11 +402,9 @@ class MachineBoard implements PcBoard {
       throw new UsageError(`Bus '${request.bus}' not found (there is: ${name})`);
     const addr = request.values.addr as number | undefined;
     const label = request.id === undefined ? request.className : `${request.className},id=${request.id}`;
-    this.platform.pci.add(
-      fn,
-      label,
-      addr === undefined ? undefined : { slot: addr >> 3, function: addr & 7 },
-    );
+    const place = addr === undefined ? undefined : { slot: addr >> 3, function: addr & 7 };
+    if (this.#complete) this.platform.hotplug.add(fn, label, place);
+    else this.platform.pci.add(fn, label, place);
   }
 
   #attachSerial(index: number, request: DeviceRequest): void {

@@ -34,6 +34,15 @@ export interface ChardevConfig {
   readonly origin: string;
 }
 
+/** A monitor on a chardev. */
+export interface MonitorConfig {
+  readonly chardev: string;
+  /** For people (HMP), or for programs (QMP). */
+  readonly mode: 'readline' | 'control';
+  readonly pretty: boolean;
+  readonly origin: string;
+}
+
 export interface DriveConfig {
   readonly id: string;
   readonly file: string | undefined;
@@ -104,6 +113,7 @@ export interface MachineConfig {
   readonly chardevs: readonly ChardevConfig[];
   /** Ids of chardevs for COM1…; undefined where there is no port. */
   readonly serials: readonly (string | undefined)[];
+  readonly monitors: readonly MonitorConfig[];
   readonly drives: readonly DriveConfig[];
   readonly netdevs: readonly NetdevConfig[];
   readonly objects: readonly ObjectConfig[];

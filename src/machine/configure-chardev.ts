@@ -8,8 +8,9 @@ import type { Property } from '../qapi/property.ts';
 import { readProperties } from '../qapi/read.ts';
 import type { ChardevType } from '../qapi/schema/chardev.ts';
 import { CHARDEV_TYPES, parseShortChardev } from '../qapi/schema/chardev.ts';
+import { MON_PROPERTIES } from '../qapi/schema/simple.ts';
 import { defined, didYouMean } from '../qapi/suggest.ts';
-import type { ChardevConfig, DeviceConfig } from './config.ts';
+import type { ChardevConfig, DeviceConfig, MonitorConfig } from './config.ts';
 
 /** The chardevs that the options define, in order. */
 export class ChardevSet {
@@ -40,6 +41,12 @@ export class ChardevSet {
       this.#define(short.type, short.entries, { id, origin, monitor: short.monitor, note: () => {} });
       return id;
     });
+  }
+
+  /** The id of a chardev that was defined; throws QEMU's error of -mon for another. */
+  existing(id: string): string {
+    if (this.list.some((chardev) => chardev.id === id)) return id;
+    throw new UsageError(`chardev "${id}" not found${defined(this.list.map((chardev) => chardev.id))}`);
   }
 
   #existing(id: string, text: string): string {
@@ -114,6 +121,46 @@ function checkTarget(type: string, values: Readonly<Record<string, unknown>>): v
       throw new UsageError(`chardev: socket: '${name}' is not available yet`);
 }
 
+/** The options that say where monitors are: with one of them there is no other by default. */
+const MONITOR_OPTIONS = ['monitor', 'qmp', 'qmp-pretty', 'mon'];
+const hasMonitor = (given: readonly Given[]): boolean =>
+  given.some((one) => MONITOR_OPTIONS.includes(one.name));
+
+/** True when -monitor, -qmp or -mon takes standard input and output. */
+export const monitorOnStdio = (given: readonly Given[]): boolean =>
+  given.some((one) => MONITOR_OPTIONS.includes(one.name) && one.text === 'stdio');
+
+/**
+ * -monitor, -qmp, -qmp-pretty and -mon, in order; then the monitor of each `mon:`; then, with -nographic and no other
+ * use of the terminal, the one that QEMU has by default.
+ */
+export function configureMonitors(
+  given: readonly Given[],
+  chardevs: ChardevSet,
+  defaults: { readonly nographic: boolean; readonly nodefaults: boolean },
+): MonitorConfig[] {
+  const monitors: MonitorConfig[] = [];
+  const add = (chardev: string | undefined, mode: MonitorConfig['mode'], pretty: boolean, origin: string) => {
+    if (chardev !== undefined) monitors.push({ chardev, mode, pretty, origin });
+  };
+  let index = 0;
+  for (const one of given) {
+    if (one.name === 'mon') {
+      const { values } = blame(one.origin, () => readProperties(one.entries, MON_PROPERTIES));
+      const id = blame(one.origin, () => chardevs.existing(String(values.chardev)));
+      add(id, values.mode === 'control' ? 'control' : 'readline', values.pretty === true, one.origin);
+    } else if (MONITOR_OPTIONS.includes(one.name)) {
+      const id = chardevs.addShort(one.text, `compat_monitor${index++}`, one.origin);
+      add(id, one.name === 'monitor' ? 'readline' : 'control', one.name === 'qmp-pretty', one.origin);
+    }
+  }
+  for (const { id, monitor, origin } of chardevs.list) if (monitor) add(id, 'readline', false, origin);
+  const free = !chardevs.list.some(({ type }) => type === 'stdio');
+  if (defaults.nographic && !defaults.nodefaults && free && monitors.length === 0 && !hasMonitor(given))
+    add(chardevs.addShort('stdio', 'compat_monitor0', '-monitor stdio'), 'readline', false, '-monitor stdio');
+  return monitors;
+}
+
 /** QEMU keeps room for four PC serial ports. */
 const MAX_SERIALS = 4;
 
@@ -126,11 +173,6 @@ export function configureSerials(
   chardevs: ChardevSet,
   defaults: { readonly standard: 'terminal' | 'stream' | 'null'; readonly nodefaults: boolean },
 ): { serials: (string | undefined)[]; debugcons: DeviceConfig[] } {
-  const monitors = given.filter((one) => one.name === 'monitor');
-  for (const one of monitors) {
-    if (one.text !== 'none' && one.text !== 'null')
-      throw new UsageError(`${one.origin}: there is no monitor yet: use -monitor none`);
-  }
   for (const one of given)
     if (one.name === 'parallel' && one.text !== 'none' && one.text !== 'null')
       throw new UsageError(`${one.origin}: there are no parallel ports: use -parallel none`);
@@ -145,8 +187,8 @@ export function configureSerials(
     (one) => one.name === 'device' && lastValue(one.entries, 'driver') === 'isa-serial',
   );
   if (serials.length === 0 && !replaced && !defaults.nodefaults) {
-    // Without -monitor the terminal is shared with the monitor: Ctrl-A C goes there.
-    const terminal = monitors.length > 0 ? 'stdio' : 'mon:stdio';
+    // Without -monitor and its kin the terminal is shared with the monitor: Ctrl-A C goes there.
+    const terminal = hasMonitor(given) ? 'stdio' : 'mon:stdio';
     const text = defaults.standard === 'terminal' ? terminal : defaults.standard;
     serials.push(chardevs.addShort(text, 'serial0', `-serial ${text}`));
   }

@@ -36,7 +36,13 @@ describe("QEMU's defaults", () => {
     expect(config('-nographic -monitor none').chardevs).toMatchObject([
       { id: 'serial0', type: 'stdio', mux: false, monitor: false },
     ]);
-    expect(config('-nographic -serial null').chardevs).toMatchObject([{ id: 'serial0', type: 'null' }]);
+    expect(config('-nographic -serial null')).toMatchObject({
+      chardevs: [
+        { id: 'serial0', type: 'null' },
+        { id: 'compat_monitor0', type: 'stdio' },
+      ],
+      monitors: [{ chardev: 'compat_monitor0', mode: 'readline' }],
+    });
     expect(config('-nographic -nodefaults').chardevs).toEqual([]);
     expect(config('-display none').chardevs).toMatchObject([{ type: 'null' }]);
     expect(config('-nographic -serial none -serial stdio').serials).toEqual([undefined, 'serial1']);

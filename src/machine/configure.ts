@@ -23,7 +23,7 @@ import type {
   TraceConfig,
 } from './config.ts';
 import { DEFAULT_MEMORY, MAX_MEMORY } from './config.ts';
-import { ChardevSet, configureSerials } from './configure-chardev.ts';
+import { ChardevSet, configureMonitors, configureSerials, monitorOnStdio } from './configure-chardev.ts';
 import { configureDrives } from './configure-drive.ts';
 import { configureNet } from './configure-net.ts';
 
@@ -64,8 +64,10 @@ export function configure(
   const chardevs = new ChardevSet(streams);
   for (const one of given) if (one.name === 'chardev') chardevs.add(one, note(one.origin));
   const nodefaults = has(given, 'nodefaults');
-  const standard = nographic || (headless && !streams) ? 'terminal' : streams ? 'stream' : 'null';
+  const terminal = nographic || (headless && !streams && !monitorOnStdio(given));
+  const standard = terminal ? 'terminal' : streams ? 'stream' : 'null';
   const serials = configureSerials(given, chardevs, { standard, nodefaults });
+  const monitors = configureMonitors(given, chardevs, { nographic: nographic && !streams, nodefaults });
   const drives = configureDrives(given, has(given, 'snapshot'), note);
   const net = configureNet(given, { nodefaults, note });
   const devices: DeviceConfig[] = given
@@ -99,6 +101,7 @@ export function configure(
     videoSlot: !nodefaults && last(given, 'vga')?.text !== 'none',
     chardevs: chardevs.list,
     serials: serials.serials,
+    monitors,
     drives: drives.drives,
     netdevs: net.netdevs,
     objects: configureObjects(given, note),
@@ -113,7 +116,8 @@ export function configure(
   };
 }
 
-function deviceConfig(entries: readonly OptionEntry[], origin: string): DeviceConfig {
+/** One `-device`, or `device_add`. */
+export function deviceConfig(entries: readonly OptionEntry[], origin: string): DeviceConfig {
   const driver = lastValue(entries, 'driver');
   if (driver === undefined || driver === '') throw new UsageError("Parameter 'driver' is missing");
   const id = lastValue(entries, 'id');
@@ -253,28 +257,37 @@ function configureObjects(
   for (const one of given) {
     if (one.name !== 'object') continue;
     blame(one.origin, () => {
-      const name = lastValue(one.entries, 'qom-type');
-      if (name === undefined) throw new UsageError("Parameter 'qom-type' is missing");
-      const type = (OBJECT_TYPES as readonly ObjectType[]).find((candidate) => candidate.name === name);
-      if (type === undefined)
-        throw new UsageError(
-          `Parameter 'qom-type' does not accept value '${name}'${didYouMean(
-            name,
-            OBJECT_TYPES.map((candidate) => candidate.name),
-          )}`,
-        );
-      const { values } = readProperties(
-        one.entries.filter((entry) => entry.name !== 'qom-type'),
-        type.properties,
-        { note: note(one.origin) },
-      );
-      const id = checkId(String(values.id));
-      if (objects.some((object) => object.id === id))
-        throw new UsageError(`attempt to add duplicate property '${id}' to object (type 'container')`);
-      objects.push({ id, type: name, values, origin: one.origin });
+      const object = configureObject(one.entries, one.origin, note(one.origin));
+      if (objects.some(({ id }) => id === object.id))
+        throw new UsageError(`attempt to add duplicate property '${object.id}' to object (type 'container')`);
+      objects.push(object);
     });
   }
   return objects;
+}
+
+/** One `-object`, or `object-add`. */
+export function configureObject(
+  entries: readonly OptionEntry[],
+  origin: string,
+  note?: (message: string) => void,
+): ObjectConfig {
+  const name = lastValue(entries, 'qom-type');
+  if (name === undefined) throw new UsageError("Parameter 'qom-type' is missing");
+  const type = (OBJECT_TYPES as readonly ObjectType[]).find((candidate) => candidate.name === name);
+  if (type === undefined)
+    throw new UsageError(
+      `Parameter 'qom-type' does not accept value '${name}'${didYouMean(
+        name,
+        OBJECT_TYPES.map((candidate) => candidate.name),
+      )}`,
+    );
+  const { values } = readProperties(
+    entries.filter((entry) => entry.name !== 'qom-type'),
+    type.properties,
+    note === undefined ? {} : { note },
+  );
+  return { id: checkId(String(values.id)), type: name, values, origin };
 }
 
 function configureFwCfg(given: readonly Given[]): FwCfgConfig[] {

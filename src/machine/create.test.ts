@@ -188,7 +188,7 @@ describe('life', () => {
     const reset = new Promise((resolve) => made.machine.events.on('reset', resolve));
     made.machine.reset();
     await reset;
-    expect(made.machine.state).toBe('paused');
+    expect(made.machine.state).toBe('prelaunch');
     await made.machine.quit();
   });
 

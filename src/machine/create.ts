@@ -1,5 +1,4 @@
 /** From a configuration to a machine that can be started: opens everything, builds the hardware, loads the kernel. */
-import type { Chardev } from '../chardev/chardev.ts';
 import { Tracer } from '../core/trace.ts';
 import { Backends } from './backends.ts';
 import type { PcBoard } from './board.ts';
@@ -16,8 +15,8 @@ import type { VirtioDevice } from '../virtio/device.ts';
 export interface MachineExtras {
   /** Devices of the caller's own, behind those of the configuration. */
   readonly plug?: readonly VirtioDevice[] | undefined;
-  /** Puts a monitor at the place of a `mon:` terminal that Ctrl-A C switches to. */
-  readonly attachMonitor?: (place: Chardev) => void;
+  /** Puts monitors on the chardevs that the configuration has for them, before devices claim theirs. */
+  readonly attachMonitors?: (machine: Machine, backends: Backends) => void;
 }
 
 /** A machine and its hardware. */
@@ -47,8 +46,9 @@ export async function createMachineFrom(
     onSave: () => host.warn('writing changes back to images is not available yet'),
     now: () => clock.now() / 1e6,
   };
-  const backends = await Backends.open(config, host, { keys, attachMonitor: extras.attachMonitor });
+  const backends = await Backends.open(config, host, keys);
   try {
+    extras.attachMonitors?.(machine, backends);
     const board = await buildBoard({
       config,
       host,
@@ -60,7 +60,8 @@ export async function createMachineFrom(
       control: machine.control,
       setInterrupt: (level) => machine.setInterrupt(level),
       nmi: () => machine.nmi(),
-      onResume: (call) => void machine.events.on('resume', call),
+      onResume: (call) => machine.events.on('resume', call),
+      events: machine.events,
     });
     machine.mount(board);
     machine.events.on('shutdown', closeTrace);

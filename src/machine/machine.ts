@@ -48,10 +48,29 @@ export interface MachineEvents {
   /** The processor shut down: a fault while it delivered a double fault. A reset or the end follows. */
   tripleFault: [];
   shutdown: [info: ExitInfo];
+  /** A device is gone; `path` is its place in QEMU's object tree. */
+  deviceDeleted: [id: string | undefined, path: string];
+  /** A program in the guest opened or closed a virtio-serial port that has an id. */
+  portOpen: [id: string, open: boolean];
+  /** The guest changed which frames its card receives. */
+  rxFilter: [id: string | undefined, path: string];
+  /** The guest has this many bytes of RAM now. */
+  balloon: [actual: number];
+  blockError: [error: BlockErrorInfo];
   /** A driver in the guest broke a rule: the device, and what it did. Once for each. */
   guestError: [device: string, message: string];
   /** Something that is not implemented was used, or the host could not do something. Once for each. */
   warning: [message: string];
+}
+
+/** A disk request that failed, as QMP's `BLOCK_IO_ERROR` tells it. */
+export interface BlockErrorInfo {
+  /** The drive's id. */
+  readonly device: string;
+  readonly operation: 'read' | 'write';
+  readonly action: 'ignore' | 'report' | 'stop';
+  readonly nospace: boolean;
+  readonly reason: string;
 }
 
 /** What the hardware offers the machine around it. */
@@ -235,7 +254,8 @@ export class Machine implements AsyncDisposable {
     if (request.kind === 'exit') return this.#end(request.info);
     await this.board.reset();
     this.#loop!.noteReset();
-    if (this.#state === 'shutdown' || this.#state === 'guest-panicked') this.#state = 'paused';
+    // As after power-on: it stands before its first instruction, until `cont`.
+    if (this.#state !== 'running') this.#state = 'prelaunch';
     this.events.emit('reset', request.guest);
   }
 

@@ -14,11 +14,14 @@ import { lastValue } from '../qapi/options.ts';
 import type { Property, PropertyValue } from '../qapi/property.ts';
 import { readProperties } from '../qapi/read.ts';
 import { didYouMean } from '../qapi/suggest.ts';
+import type { SerialPort } from '../virtio/device/console/port.ts';
+import type { VirtioPci } from '../virtio/transport/pci.ts';
 import type { Backends } from './backends.ts';
 import type { DeviceConfig } from './config.ts';
 import { isaClasses } from './devices/isa.ts';
 import { virtioClasses } from './devices/virtio.ts';
-import type { MachineControl } from './machine.ts';
+import type { Emitter } from './events.ts';
+import type { MachineControl, MachineEvents } from './machine.ts';
 
 /** Where a device is plugged, by the names that `-device help` shows. */
 export type BusType = 'PCI' | 'ISA' | 'virtio-serial-bus';
@@ -37,6 +40,14 @@ export interface DeviceBus {
 export interface PluggedDevice {
   readonly id: string | undefined;
   readonly className: string;
+  /** The function that carries it, for virtio devices on PCI. */
+  readonly pci?: VirtioPci;
+  /** The port, for those of a virtio-serial controller. */
+  readonly port?: SerialPort;
+  /** What it sits on, where that is not the machine's PCI or ISA bus. */
+  readonly bus?: string;
+  /** Takes it off its bus at once. Devices on PCI have none: the guest is asked first. */
+  unplug?(): void;
   /** Name of the bus that it carries, such as `ser0.0`. */
   readonly carries?: DeviceBus;
   /** Called at a machine reset, after the platform's own. PCI functions are reset by their bus. */
@@ -68,10 +79,16 @@ export interface DeviceContext {
   readonly macs: Set<string>;
   /** The name of the bus that a device carries: from its id, or from the type and a number. */
   busName(type: BusType, id: string | undefined): string;
+  /** The name of the bus whose owner this is. */
+  busOf(owner: unknown): string;
   /** What the bus called `name` carries, or without a name the first of the type that has room. */
   findBus(type: BusType, name: string | undefined, device: string): unknown;
-  /** Calls when the machine goes on after it was stopped. */
-  onResume(call: () => void): void;
+  /** Calls when the machine goes on after it was stopped; returns the way to call it off. */
+  onResume(call: () => void): () => void;
+  /** What monitors tell of. */
+  readonly events: Emitter<MachineEvents>;
+  /** The place of the device that is being made in QEMU's object tree: `/machine/peripheral/ID`. */
+  path(): string;
   warn(message: string): void;
 }
 

@@ -255,8 +255,34 @@ const CHARACTER = [
     takes: 'text',
     repeat: 'append',
     category: 'Character device',
-    synopsis: 'none|null',
-    help: 'Where the monitor is; only none and null for now',
+    synopsis: 'none|stdio|unix:P,…|tcp:H:P,…|chardev:ID',
+    help: 'Where the monitor is (HMP, for people)',
+  },
+  {
+    name: 'qmp',
+    takes: 'text',
+    repeat: 'append',
+    category: 'Character device',
+    synopsis: 'stdio|unix:P,…|tcp:H:P,…|chardev:ID',
+    help: 'Where the monitor for programs is (QMP)',
+  },
+  {
+    name: 'qmp-pretty',
+    takes: 'text',
+    repeat: 'append',
+    category: 'Character device',
+    synopsis: 'stdio|unix:P,…|tcp:H:P,…|chardev:ID',
+    help: 'The same with indented answers',
+  },
+  {
+    name: 'mon',
+    takes: 'properties',
+    implied: 'chardev',
+    properties: simple.MON_PROPERTIES,
+    repeat: 'append',
+    category: 'Character device',
+    synopsis: '[chardev=]ID[,mode=readline|control][,pretty=on]',
+    help: 'A monitor on a chardev',
   },
   {
     name: 'debugcon',
@@ -368,7 +394,6 @@ const LINUX = [
   },
 ] as const satisfies readonly OptionDef[];
 
-const NO_MONITOR = 'there is no monitor yet';
 const NO_FIRMWARE = 'there is no firmware yet: boot with -kernel';
 
 const EXPERT = [
@@ -529,9 +554,6 @@ const MISSING = [
   missing('blockdev', 'text', 'block nodes are not available yet: use -drive'),
   missing('fsdev', 'text', 'shared folders are not available yet'),
   missing('virtfs', 'text', 'shared folders are not available yet'),
-  missing('qmp', 'text', NO_MONITOR),
-  missing('qmp-pretty', 'text', NO_MONITOR),
-  missing('mon', 'text', NO_MONITOR),
   missing('gdb', 'text', 'there is no gdb server yet'),
   missing('s', 'none', 'there is no gdb server yet'),
   missing('incoming', 'text', 'migration is not available yet'),

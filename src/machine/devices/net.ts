@@ -24,8 +24,8 @@ export function createNet(
   variant: VirtioVariant,
 ): PluggedDevice {
   const { values } = request;
+  const path = `${context.path()}/virtio-backend`;
   const mac = (values.mac as string | undefined) ?? freeMac(context.macs);
-  context.macs.add(mac);
   const settings = netSettings({ ...values, mac });
   const netdev =
     values.netdev === undefined
@@ -36,7 +36,18 @@ export function createNet(
     tracer: context.tracer,
     settings,
     ...(netdev === undefined ? {} : { netdev }),
+    onRxFilterChanged: () => context.events.emit('rxFilter', request.id, path),
   });
-  plugVirtio(context, request, device, variant);
-  return { id: request.id, className: request.className, describe: () => `macaddr=${mac}` };
+  const pci = plugVirtio(context, request, device, variant);
+  context.macs.add(mac);
+  return {
+    id: request.id,
+    className: request.className,
+    pci,
+    close: () => {
+      device.close();
+      context.macs.delete(mac);
+    },
+    describe: () => `macaddr=${mac}`,
+  };
 }

@@ -24,10 +24,12 @@ export function createController(
     ...(request.id === undefined ? {} : { id: request.id }),
   });
   // One vector for configuration changes and one for each port, within what a driver can count in a byte.
-  plugVirtio(context, request, device, variant, { vectors: Math.min(settings.maxPorts + 1, 256) });
+  const vectors = Math.min(settings.maxPorts + 1, 256);
+  const pci = plugVirtio(context, request, device, variant, { vectors });
   return {
     id: request.id,
     className: request.className,
+    pci,
     carries: {
       name: context.busName(SERIAL_BUS, request.id),
       type: SERIAL_BUS,
@@ -53,6 +55,9 @@ function createPort(context: DeviceContext, request: DeviceRequest, console: boo
     ...(name === undefined ? {} : { name }),
     ...(nr === undefined ? {} : { nr }),
     ...(chardev === undefined ? {} : { chardev }),
+    onGuestOpen: (open) => {
+      if (request.id !== undefined) context.events.emit('portOpen', request.id, open);
+    },
   });
   try {
     controller.addPort(port);
@@ -63,6 +68,11 @@ function createPort(context: DeviceContext, request: DeviceRequest, console: boo
   return {
     id: request.id,
     className,
+    port,
+    bus: context.busOf(controller),
+    unplug: () => {
+      if (controller.ports.get(port.nr) === port) controller.removePort(port);
+    },
     describe: () => `nr ${port.nr}${name === undefined ? '' : `, name ${name}`}`,
   };
 }

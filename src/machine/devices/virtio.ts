@@ -70,14 +70,22 @@ function createBlk(context: DeviceContext, request: DeviceRequest, variant: Virt
       // A guest goes on trying, and each failure says the same.
       if (action === 'stop' || context.clock.now() >= quietUntil) {
         context.warn(`drive '${config.id}': ${operation} failed: ${reason} (${action})`);
+        const nospace = /ENOSPC|No space/.test(reason);
+        context.events.emit('blockError', { device: config.id, operation, action, nospace, reason });
         quietUntil = context.clock.now() + ERROR_QUIET_NS;
       }
       if (action === 'stop') context.control.pause('io-error');
     },
   });
-  plugVirtio(context, request, device, variant);
-  context.onResume(() => device.retry());
-  return { id: request.id, className: request.className, describe: () => backend.describe() };
+  const pci = plugVirtio(context, request, device, variant);
+  const forget = context.onResume(() => device.retry());
+  return {
+    id: request.id,
+    className: request.className,
+    pci,
+    close: forget,
+    describe: () => backend.describe(),
+  };
 }
 
 function createRng(context: DeviceContext, request: DeviceRequest, variant: VirtioVariant): PluggedDevice {
@@ -94,8 +102,8 @@ function createRng(context: DeviceContext, request: DeviceRequest, variant: Virt
     maxBytes,
     period,
   });
-  plugVirtio(context, request, device, variant);
-  return { id: request.id, className: request.className };
+  const pci = plugVirtio(context, request, device, variant);
+  return { id: request.id, className: request.className, pci };
 }
 
 function createBalloon(
@@ -108,9 +116,10 @@ function createBalloon(
     tracer: context.tracer,
     memory: context.memory,
     settings: balloonSettings(request.values),
+    onChange: (actual) => context.events.emit('balloon', actual),
   });
-  plugVirtio(context, request, device, variant);
-  return { id: request.id, className: request.className };
+  const pci = plugVirtio(context, request, device, variant);
+  return { id: request.id, className: request.className, pci };
 }
 
 export const virtioClasses: readonly DeviceClass[] = [

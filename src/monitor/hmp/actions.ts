@@ -1,0 +1,249 @@
+/** What changes something: the machine's switches, devices, objects, ring buffers, cables, the balloon. */
+import { UsageError } from '../../core/errors.ts';
+import { LOG_ITEMS } from '../../machine/configure.ts';
+import { DEVICE_CLASSES, deviceSummaries, requireClass } from '../../machine/registry.ts';
+import { deviceListHelp, propertiesHelp } from '../../qapi/help.ts';
+import { isHelp, lastValue, parseOptions } from '../../qapi/options.ts';
+import type { JsonValue } from '../json/value.ts';
+import { formatJson } from '../json/value.ts';
+import { cards } from '../net-info.ts';
+import { COMMANDS } from '../qmp/commands.ts';
+import { addDevice, addObject, removeDevice } from '../qmp/commands/device.ts';
+import { ringbufRead } from '../qmp/commands/chardev.ts';
+import { deviceNotFound } from '../qmp/error.ts';
+import { listQom, resolveQom } from '../qom.ts';
+import type { MonitorTarget } from '../target.ts';
+import type { HmpCommand, HmpOutput } from './command.ts';
+import { HmpError } from './error.ts';
+
+/** Runs a command of QMP's and prints nothing. */
+async function qmp(
+  name: string,
+  given: { readonly [key: string]: JsonValue },
+  target: MonitorTarget,
+): Promise<void> {
+  await COMMANDS.get(name)!.run(given, target);
+}
+
+/** The same at once, for those that need no waiting. */
+function qmpNow(name: string, given: { readonly [key: string]: JsonValue }, target: MonitorTarget): void {
+  void COMMANDS.get(name)!.run(given, target);
+}
+
+const simple = (name: string, help: string, command = name, aliases: readonly string[] = []): HmpCommand => ({
+  name,
+  aliases,
+  takes: '',
+  synopsis: '',
+  help,
+  run: (_, target) => qmpNow(command, {}, target),
+});
+
+function deviceAdd(text: string, target: MonitorTarget): HmpOutput {
+  const entries = parseOptions(text, 'driver');
+  const driver = lastValue(entries, 'driver');
+  if (driver !== undefined && isHelp(driver)) return `${deviceListHelp(deviceSummaries())}\n`;
+  if (driver !== undefined && entries.some(({ name, bare }) => bare === true && isHelp(name))) {
+    const { name, properties } = requireClass(driver);
+    return `${propertiesHelp(`${name} options`, properties)}\n`;
+  }
+  addDevice(target, entries);
+}
+
+const ids = function* ({ board }: MonitorTarget): Generator<string> {
+  for (const { device } of board.placed) if (device.id !== undefined) yield device.id;
+};
+
+const chardevIds = ({ backends }: MonitorTarget): Iterable<string> => backends.chardevs.keys();
+
+const later = (name: string, synopsis: string, help: string, why: string): HmpCommand => ({
+  name,
+  takes: 'rest:O?',
+  synopsis,
+  help,
+  run: () => {
+    throw new HmpError(`${name}: ${why}`, false);
+  },
+});
+
+export const actionCommands: readonly HmpCommand[] = [
+  { ...simple('quit', 'end the machine and the program'), aliases: ['q'] },
+  { ...simple('stop', 'stop the processor'), aliases: ['s'] },
+  { ...simple('cont', 'let the processor run'), aliases: ['c'] },
+  simple('system_reset', 'press the reset button'),
+  simple('system_powerdown', 'press the power button'),
+  simple('system_wakeup', 'wake a guest that sleeps'),
+  simple('nmi', 'inject a non-maskable interrupt', 'inject-nmi'),
+  {
+    name: 'device_add',
+    takes: 'device:O?',
+    synopsis: 'driver[,prop=value][,...]',
+    help: 'plug a device in, as -device does at the start',
+    run: ({ device }, target) => deviceAdd(String(device ?? ''), target),
+    complete: () => DEVICE_CLASSES.map(({ name }) => name),
+  },
+  {
+    name: 'device_del',
+    takes: 'id:s',
+    synopsis: 'device',
+    help: 'take a device out',
+    run: ({ id }, target) => removeDevice(target, String(id)),
+    complete: ids,
+  },
+  {
+    name: 'object_add',
+    takes: 'object:S',
+    synopsis: '[qom-type=]type,id=str[,prop=value][,...]',
+    help: 'make an object that devices refer to',
+    run: ({ object }, target) => addObject(target, parseOptions(String(object), 'qom-type')),
+  },
+  {
+    name: 'object_del',
+    takes: 'id:s',
+    synopsis: 'id',
+    help: 'take an object away',
+    run: ({ id }, target) => qmp('object-del', { id: String(id) }, target),
+    complete: ({ backends }) => backends.objects.keys(),
+  },
+  {
+    name: 'ringbuf_write',
+    takes: 'device:s,data:s',
+    synopsis: 'device data',
+    help: 'put text into a ring buffer',
+    run: ({ device, data }, target) =>
+      qmpNow('ringbuf-write', { device: String(device), data: String(data) }, target),
+    complete: chardevIds,
+  },
+  {
+    name: 'ringbuf_read',
+    takes: 'device:s,size:i',
+    synopsis: 'device size',
+    help: 'take text out of a ring buffer',
+    run: ({ device, size }, target) => `${printable(ringbufRead(target, String(device), Number(size)))}\n`,
+    complete: chardevIds,
+  },
+  {
+    name: 'chardev-send-break',
+    takes: 'id:s',
+    synopsis: 'id',
+    help: 'send a break to the front end of a chardev',
+    run: ({ id }, target) => qmpNow('chardev-send-break', { id: String(id) }, target),
+    complete: chardevIds,
+  },
+  {
+    name: 'set_link',
+    takes: 'name:s,up:b',
+    synopsis: 'name on|off',
+    help: 'plug the cable of a network card in or pull it',
+    run: ({ name, up }, target) => qmpNow('set_link', { name: String(name), up: up === true }, target),
+    complete: (target) => [...cards(target).map(({ name }) => name), ...target.backends.netdevs.keys()],
+  },
+  {
+    name: 'balloon',
+    takes: 'value:M',
+    synopsis: 'target',
+    help: 'ask the guest to do with so many megabytes',
+    run: ({ value }, target) => qmpNow('balloon', { value: Number(value) }, target),
+  },
+  {
+    name: 'qom-list',
+    takes: 'path:s?',
+    synopsis: 'path',
+    help: 'show what is at a place in the object tree',
+    run: ({ path }, target) => {
+      const at = resolveQom(target, String(path ?? '/'));
+      if (at === undefined) throw deviceNotFound(String(path));
+      return listQom(at)
+        .map(({ name, type }) => `${name} (${type})\n`)
+        .join('');
+    },
+  },
+  {
+    name: 'qom-get',
+    takes: 'path:s,property:s',
+    synopsis: 'path property',
+    help: 'show the value of a property',
+    run: async ({ path, property }, target) => {
+      const value = await COMMANDS.get('qom-get')!.run(
+        { path: String(path), property: String(property) },
+        target,
+      );
+      return `${formatJson(value, true)}\n`;
+    },
+  },
+  {
+    name: 'log',
+    takes: 'items:s',
+    synopsis: 'item1[,...]',
+    help: 'log what -d logs',
+    run: ({ items }, target) => log(String(items), target),
+  },
+  {
+    name: 'trace-event',
+    takes: 'name:s,option:b',
+    synopsis: 'name on|off',
+    help: 'print a trace point whenever it passes',
+    run: ({ name, option }, target) => traceEvent(String(name), option === true, target),
+    complete: ({ board }) => board.tracer.names,
+  },
+  later('savevm', 'tag', 'save a snapshot of the machine', 'snapshots are not available yet'),
+  later('loadvm', 'tag', 'go back to a snapshot', 'snapshots are not available yet'),
+  later('delvm', 'tag', 'delete a snapshot', 'snapshots are not available yet'),
+  later('migrate', 'uri', 'move the machine to another host', 'migration is not available yet'),
+  later('sendkey', 'keys', 'press keys of the keyboard', 'keys cannot be sent yet: the console is serial'),
+  later('screendump', 'filename', 'save the screen as a picture', 'there is no display'),
+];
+
+/** What was read out of a ring buffer, safe for a terminal: other characters than text and its layout as `\xNN`. */
+function printable(data: Uint8Array): string {
+  let text = '';
+  for (const character of new TextDecoder().decode(data)) {
+    const plain = /[\n\r\t]/.test(character) || (character >= ' ' && character !== '\x7f');
+    if (character === '\\') text += '\\\\';
+    else
+      text += plain
+        ? character
+        : `\\u{${character.charCodeAt(0).toString(16).padStart(4, '0').toUpperCase()}}`;
+  }
+  return text;
+}
+
+const LOGS = new WeakMap<MonitorTarget, (() => void)[]>();
+
+function log(items: string, target: MonitorTarget): string | void {
+  const known = LOG_ITEMS.filter(({ points }) => points.length > 0);
+  if (items === 'none') {
+    for (const stop of LOGS.get(target)?.splice(0) ?? []) stop();
+    return;
+  }
+  const wanted = items.split(',').map((item) => {
+    if (item.startsWith('trace:')) return [item.slice(6)];
+    return known.find(({ name }) => name === item)?.points;
+  });
+  if (wanted.some((points) => points === undefined))
+    return [
+      'Log items (comma separated):',
+      'none            stop logging',
+      ...known.map(({ name, help }) => `${name.padEnd(15)} ${help}`),
+      'trace:PATTERN   trace points',
+      '',
+    ].join('\n');
+  for (const points of wanted) for (const point of points!) traceEvent(point, true, target);
+}
+
+function traceEvent(pattern: string, on: boolean, target: MonitorTarget): string | void {
+  const { tracer } = target.board;
+  const match = new RegExp(`^${pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*')}$`);
+  const names = tracer.names.filter((name) => match.test(name));
+  if (names.length === 0) return `unknown event "${pattern}"\n`;
+  let stops = LOGS.get(target);
+  if (stops === undefined) LOGS.set(target, (stops = []));
+  if (!on) throw new UsageError('single trace points cannot be switched off yet (log none stops all)');
+  for (const name of names)
+    stops.push(
+      tracer.point(name).listen((point, fields) => {
+        const text = Object.entries(fields).map(([key, value]) => `${key}=${String(value)}`);
+        target.host.warn(`${point} ${text.join(' ')}`);
+      }),
+    );
+}

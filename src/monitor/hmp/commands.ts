@@ -1,0 +1,21 @@
+/** The commands of the monitor for people, by rooms. */
+import type { HmpCommand } from './command.ts';
+import { actionCommands } from './actions.ts';
+import { deviceInfo } from './info-devices.ts';
+import { machineInfo } from './info-machine.ts';
+import { virtioInfo } from './info-virtio.ts';
+import { memoryCommands } from './memory.ts';
+import { treeInfo } from './trees.ts';
+
+export const HMP_COMMANDS: readonly HmpCommand[] = [...actionCommands, ...memoryCommands];
+
+export const INFO_COMMANDS: readonly HmpCommand[] = [
+  ...machineInfo,
+  ...deviceInfo,
+  ...treeInfo,
+  ...virtioInfo,
+];
+
+export function findCommand(commands: readonly HmpCommand[], name: string): HmpCommand | undefined {
+  return commands.find((one) => one.name === name || one.aliases?.includes(name) === true);
+}

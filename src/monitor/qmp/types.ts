@@ -1,0 +1,170 @@
+/**
+ * The types of QMP's commands and events, declared once: arguments are checked by them, `query-qmp-schema` and the
+ * reference are written from them, and handlers get their TypeScript types from them. Error texts are QEMU's.
+ */
+import type { JsonObject, JsonValue } from '../json/value.ts';
+import { Float, isObject } from '../json/value.ts';
+import { QmpError } from './error.ts';
+
+export interface BuiltinType {
+  readonly kind: 'str' | 'int' | 'uint' | 'number' | 'bool' | 'any' | 'null';
+}
+
+export interface EnumType {
+  readonly kind: 'enum';
+  readonly values: readonly string[];
+}
+
+export interface ArrayType {
+  readonly kind: 'array';
+  readonly element: () => Type;
+}
+
+/** Members by name; a name that ends in `?` is one that may be absent. */
+export type Members = { readonly [name: string]: Type };
+
+export interface ObjectType {
+  readonly kind: 'object';
+  readonly members: Members;
+  /** Members beyond the declared ones are accepted: properties of devices and objects. */
+  readonly open?: true;
+  /** Members that depend on the value of one. */
+  readonly tag?: string;
+  readonly variants?: { readonly [value: string]: ObjectType };
+}
+
+export type Type = BuiltinType | EnumType | ArrayType | ObjectType;
+
+export const str = { kind: 'str' } as const;
+export const int = { kind: 'int' } as const;
+/** 0 to 2^64 - 1. */
+export const uint = { kind: 'uint' } as const;
+export const number = { kind: 'number' } as const;
+export const bool = { kind: 'bool' } as const;
+export const any = { kind: 'any' } as const;
+export const nothing = { kind: 'object', members: {} } as const;
+
+export const oneOf = <const V extends readonly string[]>(...values: V): { kind: 'enum'; values: V } => ({
+  kind: 'enum',
+  values,
+});
+export const array = <T extends Type>(element: T): { kind: 'array'; element: () => T } => ({
+  kind: 'array',
+  element: () => element,
+});
+export const object = <M extends Members>(members: M): { kind: 'object'; members: M } => ({
+  kind: 'object',
+  members,
+});
+
+type ValueOf<T> = T extends { kind: 'str' }
+  ? string
+  : T extends { kind: 'int' | 'uint' | 'number' }
+    ? number
+    : T extends { kind: 'bool' }
+      ? boolean
+      : T extends { kind: 'enum'; values: readonly (infer V)[] }
+        ? V
+        : T extends { kind: 'array'; element: () => infer E }
+          ? readonly ValueOf<E>[]
+          : T extends { kind: 'object'; members: infer M extends Members }
+            ? ArgumentsOf<M>
+            : JsonValue;
+
+/** What a handler gets. Integers beyond 2^53 are given as the nearest number: no command tells such apart. */
+export type ArgumentsOf<M extends Members> = {
+  readonly [K in keyof M as K extends `${string}?` ? never : K]: ValueOf<M[K]>;
+} & {
+  readonly [K in keyof M as K extends `${infer N}?` ? N : never]?: ValueOf<M[K]> | undefined;
+};
+
+export const memberName = (key: string): string => (key.endsWith('?') ? key.slice(0, -1) : key);
+export const isOptional = (key: string): boolean => key.endsWith('?');
+
+const EXPECTED: Readonly<Record<Type['kind'], string>> = {
+  str: 'string',
+  int: 'integer',
+  uint: 'integer',
+  number: 'number',
+  bool: 'boolean',
+  enum: 'string',
+  array: 'array',
+  object: 'object',
+  any: 'value',
+  null: 'null',
+};
+
+/**
+ * Checks `given` against `type` and returns it with its numbers as numbers.
+ * @param path where it stands, such as `model.name` or `enable[0]`; '' for the arguments themselves
+ * @throws QmpError in QEMU's words
+ */
+export function checkValue(type: Type, given: JsonValue, path: string): JsonValue {
+  const wrong = (): QmpError =>
+    new QmpError(`Invalid parameter type for '${path}', expected: ${EXPECTED[type.kind]}`);
+  switch (type.kind) {
+    case 'any':
+      return given;
+    case 'null':
+      if (given !== null) throw wrong();
+      return given;
+    case 'str':
+      if (typeof given !== 'string') throw wrong();
+      return given;
+    case 'bool':
+      if (typeof given !== 'boolean') throw wrong();
+      return given;
+    case 'int':
+    case 'uint':
+      if (typeof given === 'number') return given;
+      if (typeof given !== 'bigint') throw wrong();
+      // Signed and unsigned are told apart by their range; an unsigned may be written as a negative number.
+      if (type.kind === 'int' && given >= 2n ** 63n) throw wrong();
+      return Number(given);
+    case 'number':
+      if (given instanceof Float) return given.value;
+      if (typeof given !== 'number' && typeof given !== 'bigint') throw wrong();
+      return Number(given);
+    case 'enum':
+      if (typeof given !== 'string') throw wrong();
+      if (!type.values.includes(given))
+        // QEMU's visitor has no name for the elements of a list.
+        throw new QmpError(
+          `Parameter '${path.endsWith(']') ? 'null' : path}' does not accept value '${given}'`,
+        );
+      return given;
+    case 'array':
+      if (!Array.isArray(given)) throw wrong();
+      return (given as readonly JsonValue[]).map((item, index) =>
+        checkValue(type.element(), item, `${path}[${index}]`),
+      );
+    case 'object':
+      if (!isObject(given)) throw wrong();
+      return checkMembers(type, given, path);
+  }
+}
+
+/** The members of an object: what is missing, then what is wrong, then what is unexpected. */
+export function checkMembers(type: ObjectType, given: JsonObject, path = ''): JsonObject {
+  const at = (name: string): string => (path === '' ? name : `${path}.${name}`);
+  const result: Record<string, JsonValue> = {};
+  const known = new Set<string>();
+  const read = (members: Members): void => {
+    for (const [key, member] of Object.entries(members)) {
+      const name = memberName(key);
+      known.add(name);
+      const value = given[name];
+      if (value !== undefined) result[name] = checkValue(member, value, at(name));
+      else if (!isOptional(key)) throw new QmpError(`Parameter '${at(name)}' is missing`);
+    }
+  };
+  read(type.members);
+  const variant = type.tag === undefined ? undefined : type.variants?.[String(result[type.tag])];
+  if (variant !== undefined) read(variant.members);
+  for (const [name, value] of Object.entries(given)) {
+    if (known.has(name) || value === undefined) continue;
+    if (type.open !== true) throw new QmpError(`Parameter '${at(name)}' is unexpected`);
+    result[name] = value;
+  }
+  return result;
+}
