@@ -186,6 +186,7 @@ describe('other kinds of paging', () => {
     expect(fill(m, 0xc020_1234n, READ)).toBe(L.RAM_BASE + 0x20_1234);
     expect(fault(m, 0x1000n, WRITE)).toBe(2);
     m.setPhys64(ROOT + 3 * 8, 0x101000n | RW);
+    m.call('tlbFlush');
     expect(fault(m, 0xc000_5000n, READ)).toBe(9);
   });
 
@@ -238,6 +239,24 @@ describe('the TLB', () => {
     expect(m.exec('0f22d8')).toBe(L.END_BLOCK);
     expect(m.rip).toBe(0x8003n);
     expect(m.call('translate', VA, READ)).toBe(0);
+  });
+
+  it('remembers page tables until INVLPG of any address, but no fault comes of that', () => {
+    const m = new SystemMachine().longMode();
+    set(m, L.CR0, CR0_WP);
+    for (let n = 0; n < 4; n++) m.map(VA + BigInt(n) * 0x1000n, PAGE, RW);
+    const slot = ROOT + Number((VA >> 39n) & 511n) * 8;
+    const entry = m.phys64(slot);
+    fill(m, VA, READ);
+    m.setPhys64(slot, 0);
+    expect(fault(m, VA + 0x1000n, READ)).toBe('ok');
+    m.call('tlbFlushPage', 0n);
+    expect(fault(m, VA + 0x2000n, READ)).toBe(0);
+    m.setPhys64(slot, entry & ~W);
+    expect(fault(m, VA + 0x2000n, WRITE)).toBe(3);
+    expect(fault(m, VA + 0x2000n, READ)).toBe('ok');
+    m.setPhys64(slot, entry);
+    expect(fault(m, VA + 0x3000n, WRITE)).toBe('ok');
   });
 
   it('keeps global pages over a CR3 load, until CR4.PGE changes or INVLPG', () => {

@@ -140,6 +140,37 @@ function slotOf(pa: u64): i32 {
   return ((entry & 0xfffff000) | ((pa as u32) & 0xfff)) as i32;
 }
 
+/**
+ * Page tables that walks have come to lately (a paging-structure cache, SDM 3A 4.10.3): 64 entries by va >> 21, of
+ * u64 (va >> 21) + 1 and u64 address of the table | what the levels above allow (DIRECTORY_*).
+ */
+const DIRECTORY: i32 = memory.data(1024, 8) as i32;
+const DIRECTORY_USER: u64 = 1;
+const DIRECTORY_WRITE: u64 = 2;
+const DIRECTORY_NX: u64 = 4;
+
+/** 1 when the last walk began at a remembered table. */
+let walkShort: i32 = 0;
+
+function directorySlot(va: u64): i32 {
+  return DIRECTORY + (((va >> 21) as i32) & 63) * 16;
+}
+
+/**
+ * A page fault never comes of what was remembered: the walk is made again in full (SDM 3A 4.10.4.1, which kernels
+ * rely on when they give more rights without INVLPG). True = it is to be repeated.
+ */
+function forgetShort(va: u64): bool {
+  if (walkShort == 0) return false;
+  walkShort = 0;
+  store<u64>(directorySlot(va), 0);
+  return true;
+}
+
+function forgetDirectories(): void {
+  memory.fill(DIRECTORY, 0, 1024);
+}
+
 /** 4-level, 5-level and PAE paging. 1 = mapped, 0 = not present, -1 = a reserved bit is set. SDM 3A 4.4, 4.5. */
 function walkWide(va: u64, top: i32, root: u64): i32 {
   const noExecute = (load<u32>(EFER) & EFER_NXE) != 0;
@@ -148,6 +179,17 @@ function walkWide(va: u64, top: i32, root: u64): i32 {
   let user = 1;
   let write = 1;
   let nx = 0;
+  const known = directorySlot(va);
+  walkShort = 0;
+  if (load<u64>(known) == (va >> 21) + 1) {
+    const directory = load<u64>(known, 8);
+    table = directory & PTE_ADDRESS;
+    user = (directory & DIRECTORY_USER) != 0 ? 1 : 0;
+    write = (directory & DIRECTORY_WRITE) != 0 ? 1 : 0;
+    nx = (directory & DIRECTORY_NX) != 0 ? 1 : 0;
+    shift = 12;
+    walkShort = 1;
+  }
   while (true) {
     // A PAE page-directory-pointer table has 4 entries and 32-byte alignment; elsewhere it is 512 and 4 KiB.
     const slot = slotOf(table + (((va >> shift) & 511) << 3));
@@ -182,6 +224,13 @@ function walkWide(va: u64, top: i32, root: u64): i32 {
     }
     if (!pointer && (entry & PTE_A) == 0) store<u64>(slot, entry | PTE_A);
     table = entry & PTE_ADDRESS;
+    if (shift == 21) {
+      let rights: u64 = user != 0 ? DIRECTORY_USER : 0;
+      if (write != 0) rights |= DIRECTORY_WRITE;
+      if (nx != 0) rights |= DIRECTORY_NX;
+      store<u64>(known, (va >> 21) + 1);
+      store<u64>(known, table | rights, 8);
+    }
     shift -= 9;
   }
 }
@@ -256,9 +305,11 @@ function walk(va: u64, access: i32, user: i32): i32 {
   } else if ((cr4 & CR4_PAE) != 0) {
     result = walkWide(va & 0xffff_ffff, 30, load<u64>(CR3) & 0xffff_ffe0);
   } else {
+    walkShort = 0;
     result = walkNarrowTables(va & 0xffff_ffff);
   }
   if (result > 0) return 1;
+  if (forgetShort(va)) return walk(va, access, user);
   return pageFault(va, access, user, result < 0 ? 9 : 0);
 }
 
@@ -284,7 +335,7 @@ export function tlbFill(va: u64, access: i32): i32 {
     writable = readable && (walkWrite != 0 || (user == 0 && (cr0 & CR0_WP) == 0));
     executable = walkNx == 0 && (user != 0 ? walkedUser : !walkedUser || (load<u32>(CR4) & CR4_SMEP) == 0);
     const allowed = access == ACCESS_READ ? readable : access == ACCESS_WRITE ? writable : executable;
-    if (!allowed) return pageFault(va, access, user, 1);
+    if (!allowed) return forgetShort(va) ? tlbFill(va, access) : pageFault(va, access, user, 1);
     let bits = PTE_A;
     if (access == ACCESS_WRITE) bits |= PTE_D;
     if ((walkLeaf & bits) != bits) {
@@ -372,6 +423,7 @@ export function tlbFlush(): void {
   tablesGlobal = 0;
   memory.fill(LARGE_FILTER, 0, 256);
   memory.fill(HUGE_FILTER, 0, 256);
+  forgetDirectories();
 }
 
 /** A new address space: empties the TLBs of all but global pages. SDM 3A 4.10.4.1. */
@@ -382,6 +434,7 @@ export function tlbFlushLocal(): void {
   }
   newGeneration();
   store<u32>(STAT_TLB_FLUSH, load<u32>(STAT_TLB_FLUSH) + 1);
+  forgetDirectories();
   for (let table = 0; table < 3; table++) {
     const bit = 1 << table;
     if ((tablesUsed & bit) == 0) continue;
@@ -421,6 +474,7 @@ function dropEntry(entry: i32): void {
 
 /** INVLPG: forgets the page that `va` lies in, all of it when it is a large one. */
 export function tlbFlushPage(va: u64): void {
+  forgetDirectories();
   newGeneration();
   if (load<u8>(hugeSlot(va)) != 0) {
     tlbFlush();
