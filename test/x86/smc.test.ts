@@ -229,6 +229,44 @@ describe.each(tiers)('code that changes: %s', (_name, threshold, slice) => {
     expect(m.run(N)).toBe(N * 5);
   });
 
+  it('loops over two pages, of which the second is mapped elsewhere or changed', () => {
+    const m = machine();
+    const [first, one, two] = [0x24_000, 0x26_000, 0x28_000];
+    m.map(0, first);
+    m.map(1, one);
+    // a function: top: add eax, 1; nops into the next page: add eax, 2 (or 3); dec edx; jnz top; ret
+    const top = VIRTUAL + 4096 - 32;
+    m.write(first + 4096 - 32, `83c001${'90'.repeat(29)}`);
+    const second = (n: number): string =>
+      `83c0${little(n, 1)} ffca 0f85${relative(VIRTUAL + 4096 + 11, top)} c3`;
+    m.write(one, second(2));
+    m.write(two, second(3));
+    // xor eax, eax; mov edx, 10; call top; add ebx, eax; then the other page; invlpg; loop
+    const call = CODE + 2 + 5;
+    const remap = call + 5 + 2;
+    const end = remap + 5 + 3 + 2 + 5 + 8 + 8;
+    m.write(
+      CODE,
+      `31c0 ba0a000000 e8${relative(call + 5, top)} 01c3` +
+        `b8${little(one | 3)} f6c101 7405 b8${little(two | 3)} 48890425${little(PAGES + 8)}` +
+        `0f013c25${little(VIRTUAL + 0x1000)} e2${little(CODE - end - 2, 1)} f4`,
+    );
+    // page one first, then two and one in turn
+    m.map(1, two);
+    m.cpu.enter({ mode: 'long', rip: 0n, cr3: BigInt(PML4) });
+    expect(m.run(N)).toBe((N / 2) * 70);
+    m.write(two, second(5));
+    expect(m.run(N)).toBe((N / 2) * 90);
+    m.write(first + 4096 - 32, '83c002');
+    expect(m.run(N)).toBe((N / 2) * 110);
+    // the page writes itself from the other one: mov byte [VIRTUAL + 1002h], dl in place of nops
+    m.map(1, one);
+    m.cpu.enter({ mode: 'long', rip: 0n, cr3: BigInt(PML4) });
+    m.write(first + 4096 - 32, `83c001 881425${little(VIRTUAL + 0x1002)} ${'90'.repeat(22)}`);
+    m.write(CODE, `31c0 ba0a000000 e8${relative(call + 5, top)} 01c3 e2${little(CODE - remap - 2, 1)} f4`);
+    expect(m.run(N)).toBe(N * (10 + sum(10)));
+  });
+
   it('has two instructions that run into the same page', () => {
     const m = machine();
     const [first, second] = [0x24_000, 0x25_000];

@@ -1,6 +1,7 @@
 /** Many random programs, each natively and in several of our processors, and all of the state compared at the end. */
 import { readFileSync } from 'node:fs';
 import * as L from '../../../src/x86/layout.ts';
+import type { Processor } from '../../../src/x86/processor.ts';
 import {
   AREA_BYTES,
   FLAT_SELECTORS,
@@ -21,6 +22,8 @@ export interface ProgramCampaign {
   readonly programs: number;
   /** How many of them ended by a fault. */
   readonly faults: number;
+  /** Translated regions that ran. */
+  readonly regionRuns: number;
   readonly failures: readonly string[];
 }
 
@@ -34,6 +37,7 @@ const FLAGS = 0xcd5n;
 const INPUTS = 2;
 
 interface Player extends Subject {
+  readonly cpu: Processor;
   load(code: readonly number[], offset: number): void;
 }
 
@@ -81,7 +85,8 @@ export function runPrograms(
     }
     done++;
   }
-  return { programs: done, faults, failures };
+  const regionRuns = players.reduce((total, [, { cpu }]) => total + cpu.stats().regionRuns!, 0);
+  return { programs: done, faults, regionRuns, failures };
 }
 
 function prepare(native: NativeProcessor, bits: 32 | 64, random: Random): void {
