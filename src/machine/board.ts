@@ -421,6 +421,8 @@ class MachineBoard implements PcBoard {
   #findBus(type: BusType, name: string | undefined, device: string): unknown {
     if (name !== undefined) {
       const bus = this.#buses.find((candidate) => candidate.name === name);
+      if (bus === undefined && [this.platform.pci.name, 'isa.0'].includes(name))
+        throw new UsageError(`Device '${device}' can't go on ${name === 'isa.0' ? 'ISA' : 'PCI'} bus`);
       if (bus === undefined) {
         const names = this.#buses.map((candidate) => candidate.name);
         throw new UsageError(

@@ -17,11 +17,15 @@ const TYPE_NAMES: Partial<Record<PropertyType, string>> = {
 export const typeName = (property: Property): string =>
   property.shownType ?? TYPE_NAMES[property.type] ?? property.type;
 
-const json = (value: PropertyValue): JsonValue | undefined => value;
+/** Defaults that no number holds exactly are declared as text. */
+const json = (property: Property): JsonValue | undefined => {
+  const value: PropertyValue = property.default;
+  return property.type === 'uint64' && typeof value === 'string' ? BigInt(value) : value;
+};
 
 export function propertyInfo(property: Property): JsonObject {
   return {
-    ...(property.default === undefined ? {} : { 'default-value': json(property.default) }),
+    ...(property.default === undefined ? {} : { 'default-value': json(property) }),
     name: property.name,
     ...(property.help === '' ? {} : { description: property.help }),
     type: typeName(property),
@@ -39,7 +43,7 @@ export function showValue(property: Property, value: PropertyValue): string {
   if (typeof value === 'string') return `"${value}"`;
   if (typeof value === 'boolean') return String(value);
   if (property.type === 'size') return `${value} (${humanSize(Number(value))})`;
-  return `${value} (0x${BigInt(value).toString(16)})`;
+  return `${value} (0x${BigInt.asUintN(64, BigInt(value)).toString(16)})`;
 }
 
 const UNITS = ['', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi', 'Ei'];

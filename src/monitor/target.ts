@@ -9,6 +9,7 @@ import type { MachineHost } from '../machine/host.ts';
 import type { ExitInfo, Machine } from '../machine/machine.ts';
 import { VERSION } from '../machine/version.ts';
 import type { JsonObject } from './json/value.ts';
+import { balloonActual } from './qmp/commands/memory.ts';
 import type { EventName } from './qmp/events.ts';
 import type { QmpVersion } from './qmp/session.ts';
 
@@ -95,7 +96,7 @@ export function watchMachine(
     events.on('deviceDeleted', (device, path) => emit('DEVICE_DELETED', { device, path })),
     events.on('portOpen', (id, open) => emit('VSERPORT_CHANGE', { open, id })),
     events.on('rxFilter', (name, path) => emit('NIC_RX_FILTER_CHANGED', { name, path })),
-    events.on('balloon', (actual) => emit('BALLOON_CHANGE', { actual })),
+    events.on('balloon', () => emit('BALLOON_CHANGE', { actual: balloonActual(target) })),
     events.on('blockError', ({ device, operation, action, nospace, reason }) =>
       emit('BLOCK_IO_ERROR', { device, operation, action, nospace, reason }),
     ),

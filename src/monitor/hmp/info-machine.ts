@@ -1,5 +1,5 @@
 /** `info` about the machine as a whole and its processor. */
-import { balloonOf } from '../qmp/commands/memory.ts';
+import { balloonActual } from '../qmp/commands/memory.ts';
 import { runState, uuidOf } from '../qmp/commands/status.ts';
 import { QMP_VERSION } from '../target.ts';
 import type { MonitorTarget } from '../target.ts';
@@ -57,7 +57,7 @@ export const machineInfo: readonly HmpCommand[] = [
   info(
     'balloon',
     'megabytes that the guest has, less what is in its balloon',
-    (target) => `balloon: actual=${Math.floor(balloonOf(target).actual / 2 ** 20)}\n`,
+    (target) => `balloon: actual=${Math.floor(balloonActual(target) / 2 ** 20)}\n`,
   ),
   info('irq', 'interrupts taken', () => 'interrupts are not counted; log int shows them as they are taken\n'),
   info('snapshots', 'snapshots of the machine', () => 'There is no snapshot available.\n'),

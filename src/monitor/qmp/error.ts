@@ -27,7 +27,9 @@ export const deviceNotFound = (id: string): QmpError =>
 export function asQmpError(error: unknown): QmpError | undefined {
   if (error instanceof QmpError) return error;
   if (!(error instanceof UsageError || error instanceof HostError)) return undefined;
-  const [first = ''] = error.message.split('\n');
+  // Where it comes from is known to who asked.
+  const [line = ''] = error.message.split('\n');
+  const first = line.replace(/^(device_add|object-add): /, '');
   return new QmpError(
     first.replace(/ \((did you mean|defined: |none is defined|there is: |add -device)[^)]*\)$/, ''),
   );

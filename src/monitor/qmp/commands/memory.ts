@@ -6,6 +6,13 @@ import { command } from '../command.ts';
 import { QmpError } from '../error.ts';
 import { any, array, int, object, str, uint } from '../types.ts';
 
+/** Bytes of RAM that no device reaches (the hole below 1 MiB): the balloon does not count them, QEMU does. */
+const hidden = ({ machine, board }: MonitorTarget): number =>
+  machine.config.memory - board.cpu.guestMemory.size;
+
+/** Bytes that the guest has, less what is in its balloon. */
+export const balloonActual = (target: MonitorTarget): number => balloonOf(target).actual + hidden(target);
+
 /** More in one file would be copied at once: all RAM that a machine can have fits. */
 const MAX_SAVE = 2 ** 32;
 
@@ -49,7 +56,7 @@ export const memoryCommands = [
     name: 'query-balloon',
     help: 'Bytes of RAM that the guest has, less what is in its balloon',
     returns: object({ actual: int }),
-    run: (_, target) => ({ actual: balloonOf(target).actual }),
+    run: (_, target) => ({ actual: balloonActual(target) }),
   }),
   command({
     name: 'balloon',
@@ -58,7 +65,7 @@ export const memoryCommands = [
     run: ({ value }, target) => {
       const balloon = balloonOf(target);
       if (value <= 0) throw new QmpError("Parameter 'target' expects a size");
-      balloon.setTarget(value);
+      balloon.setTarget(value - hidden(target));
     },
   }),
   command({
