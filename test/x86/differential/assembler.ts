@@ -17,11 +17,18 @@ type Item =
   | { kind: 'address'; register: number; to: Label }
   | { kind: 'rip'; encoding: Encoding; target: number };
 
-const little32 = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value >> shift) & 0xff);
+const little = (value: number, bytes: number): number[] =>
+  Array.from({ length: bytes }, (_, i) => (value >> (8 * i)) & 0xff);
 
 export class Assembler {
   readonly #items: Item[] = [];
+  /** Bytes of an offset or a near displacement. */
+  readonly #wide: 2 | 4;
   #register = 0;
+
+  constructor(bits: 16 | 32 | 64) {
+    this.#wide = bits === 16 ? 2 : 4;
+  }
 
   label(): Label {
     return { at: -1 };
@@ -39,7 +46,7 @@ export class Assembler {
     this.#items.push({ kind: 'branch', branch, to, near: branch === 'call' });
   }
 
-  /** MOV r32, address of a label. */
+  /** MOV r16 or r32, offset of a label. */
   address(register: number, to: Label): void {
     this.#register = register;
     this.#items.push({ kind: 'address', register, to });
@@ -54,7 +61,7 @@ export class Assembler {
     this.#items.push({ kind: 'rip', encoding, target });
   }
 
-  /** The code for linear address `origin`, or undefined when a short-only branch does not reach. */
+  /** The code for offset `origin` of its segment, or undefined when a short-only branch does not reach. */
   assemble(origin: number, random: Random): number[] | undefined {
     for (const item of this.#items)
       if (item.kind === 'branch' && typeof item.branch !== 'string' && random.chance(20)) item.near = true;
@@ -62,14 +69,14 @@ export class Assembler {
       let at = origin;
       for (const item of this.#items) {
         if (item.kind === 'label') item.label.at = at;
-        at += length(item);
+        at += length(item, this.#wide);
       }
       const longer = this.#tooShort(origin);
       if (longer === 'impossible') return undefined;
       if (longer === 0) break;
     }
     const code: number[] = [];
-    for (const item of this.#items) code.push(...encodeItem(item, origin + code.length));
+    for (const item of this.#items) code.push(...encodeItem(item, origin + code.length, this.#wide));
     return code;
   }
 
@@ -78,7 +85,7 @@ export class Assembler {
     let at = origin;
     let changed = 0;
     for (const item of this.#items) {
-      at += length(item);
+      at += length(item, this.#wide);
       if (item.kind !== 'branch' || item.near) continue;
       const distance = item.to.at - at;
       if (distance >= -128 && distance < 128) continue;
@@ -90,38 +97,38 @@ export class Assembler {
   }
 }
 
-function length(item: Item): number {
+function length(item: Item, wide: 2 | 4): number {
   switch (item.kind) {
     case 'bytes':
       return item.bytes.length;
     case 'label':
       return 0;
     case 'branch':
-      return item.near ? (typeof item.branch === 'number' ? 6 : 5) : 2;
+      return item.near ? (typeof item.branch === 'number' ? 2 : 1) + wide : 2;
     case 'address':
-      return 5;
+      return 1 + wide;
     default:
       return item.encoding.bytes.length;
   }
 }
 
-function encodeItem(item: Item, at: number): readonly number[] {
+function encodeItem(item: Item, at: number, wide: 2 | 4): readonly number[] {
   switch (item.kind) {
     case 'bytes':
       return item.bytes;
     case 'label':
       return [];
     case 'address':
-      return [0xb8 | item.register, ...little32(item.to.at)];
+      return [0xb8 | item.register, ...little(item.to.at, wide)];
     case 'rip':
       return aimRipRelative(item.encoding, at, item.target);
     default: {
       const { branch, near, to } = item;
-      const distance = to.at - (at + length(item));
+      const distance = to.at - (at + length(item, wide));
       if (near) {
         const opcode =
           branch === 'call' ? [0xe8] : branch === 'jmp' ? [0xe9] : [0x0f, 0x80 | (branch as number)];
-        return [...opcode, ...little32(distance)];
+        return [...opcode, ...little(distance, wide)];
       }
       const opcode =
         typeof branch === 'number'

@@ -72,8 +72,12 @@ export const LEGACY_MODES: Readonly<Record<string, LegacySegments>> = {
 
 const INPUTS = 16;
 
-function selectorsFor(native: NativeProcessor, { code, data, stack }: LegacySegments): NativeSelectors {
-  if (data.limit === FLAT) return FLAT_SELECTORS;
+/** Selectors for segments, put into the host's local descriptor table if need be. */
+export function selectorsFor(
+  native: NativeProcessor,
+  { code, data, stack }: LegacySegments,
+): NativeSelectors {
+  if (data.limit === FLAT && stack.limit === FLAT) return FLAT_SELECTORS;
   const ds = native.setSegment(2, data);
   return { cs: native.setSegment(1, code), ds, es: ds, ss: native.setSegment(3, stack) };
 }

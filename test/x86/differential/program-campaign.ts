@@ -4,7 +4,6 @@ import * as L from '../../../src/x86/layout.ts';
 import type { Processor } from '../../../src/x86/processor.ts';
 import {
   AREA_BYTES,
-  FLAT_SELECTORS,
   NATIVE_CODE,
   NATIVE_DATA,
   type NativeProcessor,
@@ -13,8 +12,8 @@ import {
 } from '../../native/processor.ts';
 import { randomMxcsr, WINDOW, WINDOW_BYTES } from './compare.ts';
 import { Guest, type Subject } from './guest.ts';
-import { LEGACY_MODES } from './legacy-campaign.ts';
-import { LegacyGuest } from './legacy-guest.ts';
+import { LEGACY_MODES, selectorsFor } from './legacy-campaign.ts';
+import { LegacyGuest, type LegacySegments } from './legacy-guest.ts';
 import { ProgramGenerator, STACK_AT } from './programs.ts';
 import { Random } from './random.ts';
 
@@ -33,6 +32,12 @@ const AREAS = [
   [STACK_AT - 512, 1024],
   [AREA_BYTES - 64, 64],
 ] as const;
+/** 16-bit code and stack, flat data. */
+const SEGMENTS16: LegacySegments = {
+  code: { base: NATIVE_CODE, limit: 0xffff, bits: 16, kind: 'code' },
+  data: { base: 0, limit: 0xffffffff, bits: 32, kind: 'data' },
+  stack: { base: NATIVE_DATA, limit: 0xffff, bits: 16, kind: 'data' },
+};
 const FLAGS = 0xcd5n;
 const INPUTS = 2;
 
@@ -43,7 +48,7 @@ interface Player extends Subject {
 
 export function runPrograms(
   native: NativeProcessor,
-  bits: 32 | 64,
+  bits: 16 | 32 | 64,
   programs: number,
   seed: number,
   maxFailures = 10,
@@ -53,9 +58,11 @@ export function runPrograms(
   );
   const random = new Random(seed);
   const generator = new ProgramGenerator(bits, random, (feature) => features.has(feature));
+  const segments = bits === 16 ? SEGMENTS16 : LEGACY_MODES['flat 32-bit']!;
+  const selectors = selectorsFor(native, segments);
   const players: readonly (readonly [string, Player])[] =
-    bits === 32
-      ? [['interpreter', new LegacyGuest(LEGACY_MODES['flat 32-bit']!)]]
+    bits !== 64
+      ? [['interpreter', new LegacyGuest(segments)]]
       : [
           ['interpreter', new Guest(Number.POSITIVE_INFINITY)],
           ['translator', new Guest(1)],
@@ -66,15 +73,16 @@ export function runPrograms(
   let faults = 0;
   while (done < programs && failures.length < maxFailures) {
     const offset = random.chance(50) ? 4096 - random.below(80) : random.below(64);
-    const code = generator.program(NATIVE_CODE + offset);
+    const entry = bits === 16 ? offset : NATIVE_CODE + offset;
+    const code = generator.program(entry);
     if (bits === 64) native.load(code, offset);
-    else native.loadLegacy(code, 32, offset);
+    else native.loadLegacy(code, bits, offset);
     for (const [, player] of players) player.load(code, offset);
     for (let i = 0; i < INPUTS; i++) {
       prepare(native, bits, random);
       const before = AREAS.map(([start, length]) => native.data.slice(start, start + length));
       native.input.words[RIP_WORD] = BigInt(NATIVE_CODE + offset);
-      const signal = bits === 64 ? native.run() : native.runLegacy(NATIVE_CODE + offset, FLAT_SELECTORS);
+      const signal = bits === 64 ? native.run() : native.runLegacy(entry, selectors);
       if (signal !== 0) faults++;
       for (const [name, player] of players) {
         for (const [area, [start]] of AREAS.entries()) player.data.set(before[area]!, start);
@@ -89,13 +97,13 @@ export function runPrograms(
   return { programs: done, faults, regionRuns, failures };
 }
 
-function prepare(native: NativeProcessor, bits: 32 | 64, random: Random): void {
+function prepare(native: NativeProcessor, bits: 16 | 32 | 64, random: Random): void {
   native.reset();
   const { words, fx } = native.input;
   for (let i = 0; i < 16; i++)
     words[i] = bits === 64 ? random.interesting() : BigInt.asUintN(32, random.interesting());
   words[RFLAGS_WORD] = (random.u64() & FLAGS) | 0x202n;
-  words[4] = BigInt(NATIVE_DATA + STACK_AT + 16 - 4 * random.below(8));
+  words[4] = BigInt((bits === 16 ? 0 : NATIVE_DATA) + STACK_AT + 16 - 4 * random.below(8));
   for (let i = 0; i < 32; i++) fx.setBigUint64(160 + 8 * i, random.floating(), true);
   for (let i = 0; i < 8; i++) {
     fx.setBigUint64(32 + 16 * i, random.interesting(), true);

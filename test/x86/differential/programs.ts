@@ -1,6 +1,7 @@
 /**
  * Tiny random programs: a few instructions with forward branches, calls, bounded loops, string instructions and stack
- * work, for 64-bit and for flat 32-bit code. They come to an end whatever the registers hold: only fixed addresses are
+ * work, for 64-bit, 32-bit and 16-bit code (the latter with a flat
+ * DS and ES, reached by 32-bit addresses). They come to an end whatever the registers hold: only fixed addresses are
  * jumped to, loops count in memory that nothing else reaches, and a register is loaded right before it addresses memory.
  */
 import { Decoder } from '../../../src/x86/decode/decode.ts';
@@ -10,7 +11,7 @@ import { AREA_BYTES, NATIVE_DATA } from '../../native/processor.ts';
 import { Assembler, type Label } from './assembler.ts';
 import { RIP_TARGET, WINDOW } from './compare.ts';
 import { comparable, encode, type Encoding } from './generator.ts';
-import { BIT_TESTS, DS, encodeLegacy, legacyComparable, STRINGS } from './legacy-generator.ts';
+import { BIT_TESTS, DS, encodeLegacy, legacyComparable, SS, STRINGS } from './legacy-generator.ts';
 import type { Random } from './random.ts';
 import { undefinedFlags } from './undefined-flags.ts';
 
@@ -28,26 +29,32 @@ const RSI = 6;
 const RDI = 7;
 
 export class ProgramGenerator {
-  readonly #bits: 32 | 64;
+  readonly #bits: 16 | 32 | 64;
+  /** Prefixes for 32-bit operands and for 32-bit addresses. */
+  readonly #o32: readonly number[];
+  readonly #a32: readonly number[];
   readonly #forms: readonly CompiledDef[];
   readonly #random: Random;
   readonly #decoder: Decoder;
-  #asm: Assembler = new Assembler();
+  #asm: Assembler;
   #counters = 0;
 
-  constructor(bits: 32 | 64, random: Random, hostHas: (feature: string) => boolean) {
+  constructor(bits: 16 | 32 | 64, random: Random, hostHas: (feature: string) => boolean) {
     this.#bits = bits;
+    this.#o32 = bits === 16 ? [0x66] : [];
+    this.#a32 = bits === 16 ? [0x67] : [];
     this.#random = random;
+    this.#asm = new Assembler(bits);
     const allowed = bits === 64 ? comparable : legacyComparable;
     this.#forms = opcodeTable().defs.filter((def) => allowed(def, hostHas) && !LEFT_OUT.test(def.name));
     this.#decoder = new Decoder(opcodeTable(), hostHas);
   }
 
-  /** Code to be placed at linear address `origin`; it ends by running past its last byte. */
+  /** Code to be placed at offset `origin` of its segment; it ends by running past its last byte. */
   program(origin: number): number[] {
     const random = this.#random;
     for (;;) {
-      this.#asm = new Assembler();
+      this.#asm = new Assembler(this.#bits);
       this.#counters = 0;
       const asm = this.#asm;
       const end = asm.label();
@@ -103,7 +110,7 @@ export class ProgramGenerator {
   #load(register: number, value: number): void {
     const bytes = [0xb8 | (register & 7), value, value >> 8, value >> 16, value >> 24];
     if (register >= 8) bytes.unshift(0x41);
-    this.#asm.bytes(...bytes.map((byte) => byte & 0xff));
+    this.#asm.bytes(...this.#o32, ...bytes.map((byte) => byte & 0xff));
   }
 
   #target(): number {
@@ -116,7 +123,7 @@ export class ProgramGenerator {
   #encode(def: CompiledDef): Encoding {
     return this.#bits === 64
       ? encode(def, this.#random)
-      : encodeLegacy(def, 1, [DS], () => this.#target(), this.#random);
+      : encodeLegacy(def, this.#bits === 16 ? 0 : 1, [DS], () => this.#target(), this.#random);
   }
 
   /** An instruction of the table. Memory operands are made to lie in the window first. */
@@ -127,14 +134,10 @@ export class ProgramGenerator {
       if (/^i?div$/.test(def.name) && random.chance(80)) continue;
       const encoding = this.#encode(def);
       const { address, bytes } = encoding;
-      const insn = this.#decoder.decode(
-        Uint8Array.from(bytes),
-        0,
-        bytes.length,
-        0,
-        this.#bits === 64 ? 2 : 1,
-      );
-      if (typeof insn === 'string' || insn.addrsize === 2) continue;
+      const insn = this.#decoder.decode(Uint8Array.from(bytes), 0, bytes.length, 0, this.#bits >> 5);
+      if (typeof insn === 'string' || (insn.mem !== undefined && insn.addrsize === 2)) continue;
+      // SS is not flat
+      if (this.#bits === 16 && insn.mem?.seg === SS) continue;
       // the stack pointer is left alone
       if (insn.operands.some(({ kind, reg, high }) => kind === 'gpr' && reg === 4 && !high)) continue;
       if (
@@ -191,8 +194,8 @@ export class ProgramGenerator {
     const slot = PRIVATE + 256;
     const absolute = [0x04, 0x25, slot & 0xff, (slot >> 8) & 0xff, (slot >> 16) & 0xff, slot >>> 24];
     if (this.#bits === 64) asm.bytes(0x48);
-    asm.bytes(0x89, ...absolute); // mov [slot], rax
-    asm.bytes(0xff, 0x24, ...absolute.slice(1)); // jmp [slot]
+    asm.bytes(...this.#a32, 0x89, ...absolute); // mov [slot], rax
+    asm.bytes(...this.#a32, 0xff, 0x24, ...absolute.slice(1)); // jmp [slot]
   }
 
   /** DEC counter; JNZ, or LOOP with the register saved on the stack. */
@@ -205,11 +208,12 @@ export class ProgramGenerator {
     if (random.chance(50)) {
       const counter = PRIVATE + 8 * this.#counters++;
       const at = [0x25, counter & 0xff, (counter >> 8) & 0xff, (counter >> 16) & 0xff, counter >>> 24];
-      asm.bytes(0xc7, 0x04, ...at, times, 0, 0, 0); // mov dword [counter], times
+      const zeros = this.#bits === 16 ? [0] : [0, 0, 0];
+      asm.bytes(...this.#a32, 0xc7, 0x04, ...at, times, ...zeros); // mov [counter], times
       asm.place(top);
       this.#sequence(1 + random.below(4), bottom, subroutines, false);
       asm.place(bottom);
-      asm.bytes(0xff, 0x0c, ...at); // dec dword [counter]
+      asm.bytes(...this.#a32, 0xff, 0x0c, ...at); // dec [counter]
       asm.jump(5, top); // jnz
       return;
     }
@@ -234,8 +238,8 @@ export class ProgramGenerator {
     switch (random.below(6)) {
       case 0:
         // through memory: push m; pop m
-        asm.bytes(...word, 0xff, 0x34, ...absolute);
-        asm.bytes(...word, 0x8f, 0x04, ...absolute);
+        asm.bytes(...this.#a32, ...word, 0xff, 0x34, ...absolute);
+        asm.bytes(...this.#a32, ...word, 0x8f, 0x04, ...absolute);
         return;
       case 1:
         asm.bytes(0xc8, random.below(64), 0, random.below(2)); // enter
@@ -243,10 +247,11 @@ export class ProgramGenerator {
         asm.bytes(0xc9); // leave
         return;
       case 2:
-        asm.bytes(0x68, random.below(256), random.below(256), random.below(256), random.below(256));
+        asm.bytes(0x68, random.below(256), random.below(256));
+        if (this.#bits !== 16) asm.bytes(random.below(256), random.below(256));
         break;
       case 3:
-        if (this.#bits === 32) {
+        if (this.#bits !== 64) {
           asm.bytes(...word, 0x60, ...word, 0x61); // pusha; popa
           return;
         }
@@ -279,7 +284,7 @@ export class ProgramGenerator {
     const size = random.below(this.#bits === 64 ? 4 : 3);
     const repeat = random.chance(70) ? [compares && random.chance(50) ? 0xf2 : 0xf3] : [];
     const prefixes = [[], [0x66], [], [0x48]][size]!;
-    asm.bytes(...repeat, ...prefixes, opcode + (size === 0 ? 0 : 1));
+    asm.bytes(...this.#a32, ...repeat, ...prefixes, opcode + (size === 0 ? 0 : 1));
     if (random.chance(70)) asm.bytes(0xfc);
   }
 
@@ -287,6 +292,8 @@ export class ProgramGenerator {
   #flagsThroughStack(): void {
     const asm = this.#asm;
     const mask = this.#random.u32() & 0xcd5;
-    asm.bytes(0x9c, 0x81, 0x34, 0x24, mask & 0xff, mask >> 8, 0, 0, 0x9d); // pushf; xor dword [rsp], mask; popf
+    const zeros = this.#bits === 16 ? [] : [0, 0];
+    // pushf; xor [rsp], mask; popf
+    asm.bytes(0x9c, ...this.#a32, 0x81, 0x34, 0x24, mask & 0xff, mask >> 8, ...zeros, 0x9d);
   }
 }
