@@ -23,6 +23,7 @@ import {
   JUMP_CACHE_ENTRIES,
   JUMP_GENERATION,
   MODE,
+  MODE_CODE,
   NEXT,
   REC_BYTES,
   REC_HANDLER,
@@ -149,8 +150,9 @@ export function run(): i32 {
     }
     if (load<i32>(BUDGET) <= 0) return RESULT_BUDGET;
 
-    const linear = load<u64>(RIP) + load<u64>(SEG_BASE + 8);
     const mode = load<i32>(MODE);
+    let linear = load<u64>(RIP) + load<u64>(SEG_BASE + 8);
+    if ((mode & MODE_CODE) != 2) linear &= 0xffffffff;
     const jump = JUMP_CACHE + ((<i32>(linear ^ (linear >> 12)) & (JUMP_CACHE_ENTRIES - 1)) << 4);
     const stamp = (load<u32>(JUMP_GENERATION) << 9) | mode;
     if (load<u64>(jump) == linear && load<u32>(jump, 8) == stamp && !interpretOnce) {

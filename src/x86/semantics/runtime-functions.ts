@@ -29,8 +29,6 @@ export const RUNTIME_FUNCTIONS = {
   condOf: f(['i32', 'i32', 'i64', 'i64', 'i64']),
   carryOf: f(['i32', 'i64', 'i64', 'i64']),
   raise: f(['i32', 'i32']),
-  mulHighU: f(['i64', 'i64'], 'i64'),
-  mulHighS: f(['i64', 'i64'], 'i64'),
   div128U: f(['i64', 'i64', 'i64']),
   div128S: f(['i64', 'i64', 'i64']),
   divQuotient: f([], 'i64'),
