@@ -9,6 +9,7 @@ import { writeMarker, writeRecord } from './decode/record.ts';
 import type { Engine } from './engine.ts';
 import type { HandlerLibrary } from './interpreter/handlers.ts';
 import * as L from './layout.ts';
+import { VEX_MAPS } from './table/compile.ts';
 
 /** Most instructions of one block: longer straight runs go on in the next. */
 const MAX_BLOCK_INSNS = 64;
@@ -242,6 +243,8 @@ export class CodeCache {
 
   /** An encoding that exists but may not run now: which marker stands in for it. */
   #refuse(insn: Insn, mode: number): string | undefined {
+    // SDM volume 2, 2.3: no VEX prefixes in real and virtual-8086 mode
+    if ((mode & L.MODE_PROTECTED) === 0 && insn.def.map >= VEX_MAPS) return 'op_invalid';
     if ((mode & (L.MODE_NO_SSE | L.MODE_NO_FPU)) === 0) return undefined;
     let vector = false;
     let mmx = false;

@@ -95,7 +95,7 @@ const stackAndMoves: InsnDef[] = [
   { op: 'b8+', name: 'mov', operands: 'Zv Iv', semantics: t.mov },
   { op: 'c6 /0', name: 'mov', operands: 'Eb Ib', semantics: t.mov },
   { op: 'c7 /0', name: 'mov', operands: 'Ev Iz', semantics: t.mov },
-  { op: '0f c3 mem', name: 'movnti', operands: 'My Gy', semantics: t.mov },
+  { op: 'np 0f c3 mem', name: 'movnti', operands: 'My Gy', semantics: t.mov },
   { op: '0f b6', name: 'movzx', operands: 'Gv Eb', semantics: t.movzx },
   { op: '0f b7', name: 'movzx', operands: 'Gv Ew', semantics: t.movzx },
   { op: '0f be', name: 'movsx', operands: 'Gv Eb', semantics: t.movsx },
@@ -213,6 +213,9 @@ const newer: InsnDef[] = [
   },
   { op: '0f38 f0 mem', name: 'movbe', operands: 'Gv Mv', semantics: i.movbe, feature: 'movbe' },
   { op: '0f38 f1 mem', name: 'movbe', operands: 'Mv Gv', semantics: i.movbe, feature: 'movbe' },
+  // no MOVBE with F3
+  { op: 'f3 0f38 f0', name: 'ud', operands: '', helper: 'op_ud', flags: ['sys', 'end'] },
+  { op: 'f3 0f38 f1', name: 'ud', operands: '', helper: 'op_ud', flags: ['sys', 'end'] },
   { op: 'f2 0f38 f0', name: 'crc32', operands: 'Gy Eb', semantics: i.crc32, feature: 'sse4_2' },
   { op: 'f2 0f38 f1', name: 'crc32', operands: 'Gy Ev', semantics: i.crc32, feature: 'sse4_2' },
   { op: '66 0f38 f6', name: 'adcx', operands: 'Gy Ey', semantics: bmi.addWithOneFlag(i.CF), feature: 'adx' },

@@ -1,9 +1,10 @@
 /** Many random instructions in both tiers: the work behind the test and behind `npm run test:cpu`. */
 import { readFileSync } from 'node:fs';
+import { Decoder } from '../../../src/x86/decode/decode.ts';
 import { opcodeTable } from '../../../src/x86/table/index.ts';
 import { NATIVE_CODE, type NativeProcessor } from '../../native/processor.ts';
 import { compareOnce, describeInput, fillData, prepare, RIP_TARGET, runHost } from './compare.ts';
-import { aimRipRelative, comparable, encode } from './generator.ts';
+import { aimRipRelative, comparable, encode, withPrefixes } from './generator.ts';
 import { Guest } from './guest.ts';
 import { Random } from './random.ts';
 
@@ -19,6 +20,7 @@ const INPUTS = 16;
 /**
  * Compares at least `instances` executions in each of interpreter and translator.
  * @param only names of instructions to keep to
+ * @param prefixes put more prefixes in front of each
  */
 export function runCampaign(
   native: NativeProcessor,
@@ -26,6 +28,7 @@ export function runCampaign(
   seed: number,
   only: readonly string[] = [],
   maxFailures = 40,
+  prefixes = false,
 ): Campaign {
   const features = new Set(
     /^flags\s*:\s*(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.split(' '),
@@ -39,12 +42,15 @@ export function runCampaign(
     ['translator', new Guest(1)],
   ] as const;
   const random = new Random(seed);
+  const decoder = new Decoder(opcodeTable(), (feature) => features.has(feature));
   const failures: string[] = [];
   const failed = new Set<string>();
   let done = 0;
   for (let turn = 0; done < instances && failures.length < maxFailures; turn++) {
     const def = forms[turn % forms.length]!;
-    const encoding = encode(def, random);
+    const plain = encode(def, random);
+    const encoding = prefixes ? withPrefixes(plain, decoder, random) : plain;
+    if (encoding === undefined) continue;
     // now and then so that the instruction crosses a page
     const offset = random.chance(5) ? 4096 - 1 - random.below(encoding.bytes.length) : 0;
     const code = aimRipRelative(encoding, NATIVE_CODE + offset, RIP_TARGET);

@@ -172,9 +172,11 @@ export function compareOnce(
 }
 
 /** Two faults of which one comes first, and the manuals do not say which. */
-function eitherFault({ def }: Encoding, host: number, ours: number): boolean {
+function eitherFault({ def, bytes }: Encoding, host: number, ours: number): boolean {
   // an operand that is both misaligned and outside the stack segment
   if (host === 13 && ours === 12) return def.operandCodes.some((code) => /^[VWU]/.test(code));
+  // both undefined and too long
+  if (host === 13 && ours === 6 && bytes.length > 15) return true;
   // source and destination both fail
   return (def.name === 'movs' || def.name === 'cmps') && host === 14 && ours === 13;
 }

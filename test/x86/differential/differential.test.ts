@@ -18,6 +18,12 @@ describe.skipIf(typeof native === 'string')('both tiers against the host process
     expect(campaign.instances).toBeGreaterThanOrEqual(instances);
     expect(campaign.forms).toBeGreaterThan(only.length > 0 ? 0 : 500);
   });
+
+  it('agree on instructions with more prefixes in front', { timeout: 0 }, () => {
+    const campaign = runCampaign(native as NativeProcessor, instances / 4, seed, only, 40, true);
+    expect(campaign.failures.join('\n')).toBe('');
+    expect(campaign.instances).toBeGreaterThanOrEqual(instances / 4);
+  });
 });
 
 it.runIf(typeof native === 'string')(`skipped here: ${String(native)}`, () => {

@@ -3,6 +3,7 @@
  * operand sizes, register and memory operands with every kind of addressing.
  */
 import { type CompiledDef, VEX_MAPS } from '../../../src/x86/table/compile.ts';
+import type { Decoder } from '../../../src/x86/decode/decode.ts';
 import type { Random } from './random.ts';
 
 export interface Encoding {
@@ -15,7 +16,7 @@ export interface Encoding {
   /** The immediate byte of a shift, for which flags are defined only sometimes. */
   readonly immediate: number | undefined;
   /** Operand size in bytes; undefined: to be read off the prefixes, as 64-bit code has them. */
-  readonly opsize?: 2 | 4;
+  readonly opsize?: 2 | 4 | 8;
 }
 
 export const sizeDependent = /^(?:[EGZRMI]v|Iz|rAX|Ov)$/;
@@ -185,4 +186,33 @@ function retry(random: Random, reg: number, x: number, b: number, body: number[]
   for (let i = 0; i < 4; i++) body.push((disp >> (8 * i)) & 0xff);
   void x;
   return { base: 3 | (b << 3), index: -1, scale: 0, disp, ripRelative: false };
+}
+
+/** Prefixes that do not change how long an instruction of 64-bit code is, unless 66 shortens its immediate. */
+const SOUP = [0x2e, 0x36, 0x3e, 0x26, 0x65, 0xf2, 0xf3, 0x66, 0x66, 0x67, 0xf0];
+
+/** The same with more prefixes in front: ignored, repeated, forbidden, or making it another instruction, or too long. */
+export function withPrefixes(encoding: Encoding, decoder: Decoder, random: Random): Encoding | undefined {
+  const { def } = encoding;
+  // with F2 and F3 these are SSE4a, which we leave out and AMD's processors have
+  if (def.map === 1 && def.opcode === 0x2b) return undefined;
+  const bytes = [...encoding.bytes];
+  const sized = def.operandCodes.some((code) => code === 'Iz' || code === 'Iv');
+  const count = random.chance(15) ? 15 - bytes.length + random.below(3) : 1 + random.below(4);
+  for (let i = 0; i < count; i++) {
+    // a REX prefix that another prefix follows counts for nothing
+    const rex = bytes[0] !== undefined && isPrefix(bytes[0]) && random.chance(10);
+    const prefix = rex ? 0x40 | random.below(16) : random.pick(SOUP);
+    if (prefix === 0x66 && sized) continue;
+    bytes.unshift(prefix);
+  }
+  const insn = decoder.decode(Uint8Array.from(bytes), 0, bytes.length, 0, 2);
+  // another length would run into what follows
+  if (typeof insn !== 'string' && insn.length !== bytes.length) return undefined;
+  const opsize = typeof insn === 'string' ? 4 : insn.opsize;
+  return { ...encoding, bytes, opsize, def: typeof insn === 'string' ? def : insn.def };
+}
+
+function isPrefix(byte: number): boolean {
+  return SOUP.includes(byte) || byte === 0x64;
 }
