@@ -164,16 +164,20 @@ export async function createChardev(
   host: CharHost,
 ): Promise<Chardev> {
   const chardev = await chardevType(type).create(options.id, options, host);
-  const logfile = text(options, 'logfile');
-  if (logfile !== undefined) {
-    try {
-      chardev.logTo(host.openSink(logfile, options['logappend'] === true));
-    } catch (error) {
-      await chardev.close();
-      throw error;
-    }
-  }
+  await logChardev(chardev, options, host);
   return options['mux'] === true ? new MuxChardev(options.id, chardev) : chardev;
+}
+
+/** Copies what the guest writes to the file of `logfile`, where there is one. The chardev is closed if that fails. */
+export async function logChardev(chardev: CharBase, options: PropertyValues, host: CharHost): Promise<void> {
+  const logfile = text(options, 'logfile');
+  if (logfile === undefined) return;
+  try {
+    chardev.logTo(host.openSink(logfile, options['logappend'] === true));
+  } catch (error) {
+    await chardev.close();
+    throw error;
+  }
 }
 
 function text(options: PropertyValues, name: string): string | undefined {

@@ -7,7 +7,7 @@ import type { BlockBackend } from '../block/backend.ts';
 import { openBlock } from '../block/open.ts';
 import type { BlockOptions } from '../block/open.ts';
 import type { Chardev } from '../chardev/chardev.ts';
-import { createChardev } from '../chardev/create.ts';
+import { createChardev, logChardev } from '../chardev/create.ts';
 import { MuxChardev } from '../chardev/mux.ts';
 import type { MuxActions } from '../chardev/mux.ts';
 import { WebStreamChardev } from '../chardev/web.ts';
@@ -214,7 +214,11 @@ export class Backends {
 
   async #makeChardev(config: ChardevConfig, host: MachineHost): Promise<Chardev> {
     const { id, type } = config;
-    if (type === 'stream') return new WebStreamChardev(id);
+    if (type === 'stream') {
+      const stream = new WebStreamChardev(id);
+      await logChardev(stream, config.values, host.char);
+      return stream;
+    }
     if (type === 'mux')
       return new MuxChardev(id, this.claimChardev(String(config.values.chardev), `chardev ${id}`));
     // Without a display a virtual console has nowhere to show its text.

@@ -157,6 +157,23 @@ describe('a machine in a program', () => {
     expect(vm.serial[0]!.recent.length).toBeLessThan(70_000);
   });
 
+  it('keeps a log of a console where it is asked for one', async () => {
+    const host = new FakeHost();
+    let at = 0;
+    host.program = ({ bus }) => {
+      if (at < 5) bus.writePort(0x3f8, 1, 'hello'.charCodeAt(at++));
+      else bus.writePort(0x604, 2, 0x2000);
+      return 'budget';
+    };
+    const vm = await createVm(
+      { ...OFF, chardev: { backend: 'stream', id: 'c', logfile: '/log' }, serial: 'chardev:c' },
+      host,
+    );
+    await vm.start();
+    await vm.wait();
+    expect(host.output.join('').replaceAll('/log:', '')).toBe('hello');
+  });
+
   it('carries devices of the program', async () => {
     const host = new FakeHost();
     const device = new VirtioRng({
