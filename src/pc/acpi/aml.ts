@@ -121,6 +121,17 @@ export const when = (condition: Term, ...body: Term[]): Aml => [
   ...withLength([...term(condition), ...join(body)]),
 ];
 export const otherwise = (...body: Term[]): Aml => [0xa1, ...withLength(join(body))];
+/** ShiftLeft (value, count) without a target. */
+export const shiftLeft = (value: Term, count: Term): Aml => [0x79, ...term(value), ...term(count), 0];
+/** Notify (object, value): the operating system's driver of the object hears it. */
+export const notify = (object: Term, value: Term): Aml => [0x86, ...term(object), ...term(value)];
+/** A method's call. The encoding does not tell how many arguments it takes: they just follow. */
+export const call = (at: string, ...args: Term[]): Aml => [...path(at), ...join(args)];
+/** Mutex at sync level 0. */
+export const mutex = (at: string): Aml => [EXT, 0x01, ...path(at), 0];
+/** Acquire without a timeout. */
+export const acquire = (at: string): Aml => [EXT, 0x23, ...path(at), 0xff, 0xff];
+export const release = (at: string): Aml => [EXT, 0x27, ...path(at)];
 export const give = (value: Term): Aml => [0xa4, ...term(value)];
 /** CreateDWordField (source, byte index, name). */
 export const dwordField = (source: Term, index: number, at: string): Aml => [
@@ -140,6 +151,15 @@ export const region = (at: string, space: number, offset: number, length: number
   ...integer(offset),
   ...integer(length),
 ];
+
+/**
+ * A field list of double-word accesses, of registers that do something when they are read or written: what is not
+ * written is written as zeroes (§20.2.5.2, FieldFlags: DWordAcc, NoLock, WriteAsZeros).
+ */
+export function dwordRegisters(at: string, fields: readonly string[]): Aml {
+  const list = fields.flatMap((field) => [...path(field), ...withLengthOf(32)]);
+  return [EXT, 0x81, ...withLength([...path(at), 0x43, ...list])];
+}
 
 /** A field list of byte accesses: names with their widths in bits; a nameless entry skips. */
 export function byteFields(at: string, fields: readonly (readonly [string | undefined, number])[]): Aml {

@@ -5,6 +5,7 @@
  */
 import type { PlatformInfo } from '../info.ts';
 import * as aml from './aml.ts';
+import { hotplugEvent, hotplugSlots } from './hotplug.ts';
 import type { Aml } from './aml.ts';
 import * as res from './resources.ts';
 
@@ -34,6 +35,7 @@ export function buildDsdtBody(info: PlatformInfo): Aml {
     ...method('\\_PIC', 1, aml.store(aml.arg(0), '\\PICF')),
     ...name('\\_S5', pack(info.power.sleepTypeS5, info.power.sleepTypeS5, 0, 0)),
     ...scope('\\_SB', ...processors(info), rootBridge(info), ...links(info), ...systemDevices(info)),
+    ...(info.pciRouting === 'piix' ? hotplugEvent(info) : []),
   ];
 }
 
@@ -71,6 +73,8 @@ function rootBridge(info: PlatformInfo): Aml {
     ...(express ? [operatingSystemCapabilities()] : []),
     ...interruptRouting(info),
     isaBridge(info),
+    // The slots of q35's root bus cannot be plugged, in QEMU as here.
+    ...(express ? [] : hotplugSlots(info)),
   );
 }
 
