@@ -105,6 +105,14 @@ describe.each(tiers)('code that changes: %s', (_name, threshold, slice) => {
     }
   });
 
+  it('finishes a repeated instruction that overwrites itself', () => {
+    const m = machine();
+    // mov eax, 90909090h; mov edi, $rep; mov ecx, 8; rep: rep stosb; ud2; ud2; ud2; mov ebx, 7; hlt
+    m.write(CODE, `b890909090 bf${little(CODE + 15)} b908000000 f3aa 0f0b 0f0b 0f0b bb07000000 f4`);
+    expect(m.run(0)).toBe(7);
+    expect(m.view.getUint32(L.GPR + 8, true)).toBe(0);
+  });
+
   it('patches a function on another page', () => {
     const m = machine();
     // mov [OTHER + 1], cl; call OTHER; add ebx, eax; loop; hlt

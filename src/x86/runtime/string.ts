@@ -4,7 +4,6 @@
 // Source: Intel SDM volume 1, 7.3.9; volume 2, "REP".
 import {
   ATTENTION,
-  BREAK,
   CC_DST,
   CC_OP,
   CC_SRC,
@@ -80,9 +79,12 @@ function advance(count: u64, source: bool, destination: bool): void {
   if (repeated) registerWrite(RCX, addressSize, left);
 }
 
-/** Must a repeated instruction that is not done yet pause here? */
+/**
+ * Must a repeated instruction that is not done yet pause here? Not because it has overwritten code, be it its own:
+ * processors finish it as it was fetched.
+ */
 function mustPause(): bool {
-  return load<i32>(ATTENTION) != 0 || load<i32>(BREAK) != 0 || (load<i32>(EFLAGS) & FLAG_TF) != 0;
+  return load<i32>(ATTENTION) != 0 || (load<i32>(EFLAGS) & FLAG_TF) != 0;
 }
 
 /** Not done: the instruction goes on when it is executed next. */
