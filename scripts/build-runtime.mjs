@@ -11,7 +11,9 @@ const source = join(root, 'src/x86/runtime');
 const out = join(root, 'dist/x86');
 
 const hash = createHash('sha256');
-const inputs = readdirSync(source).sort().map((name) => join(source, name));
+const inputs = readdirSync(source)
+  .sort()
+  .map((name) => join(source, name));
 for (const path of [...inputs, join(root, 'src/x86/layout.ts'), fileURLToPath(import.meta.url)])
   hash.update(readFileSync(path));
 const digest = hash.digest('hex');

@@ -15,7 +15,11 @@ if (major < 20 || (major === 20 && minor < 19)) {
 /** Runs a step of the set-up, silent unless it fails; says what it is doing when a person watches. */
 function step(what, command, args) {
   process.stderr.write(`${what} …\n`);
-  const result = spawnSync(command, args, { cwd: root, encoding: 'utf8', shell: process.platform === 'win32' });
+  const result = spawnSync(command, args, {
+    cwd: root,
+    encoding: 'utf8',
+    shell: process.platform === 'win32',
+  });
   if (result.status === 0) return;
   process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}${result.error?.message ?? ''}\n`);
   process.stderr.write(`failed: ${command} ${args.join(' ')}\n`);

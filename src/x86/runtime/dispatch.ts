@@ -27,7 +27,6 @@ import {
   NEXT,
   REC_BYTES,
   REC_HANDLER,
-  REEXECUTE,
   REMAPPED,
   RIP,
   SEG_BASE,
