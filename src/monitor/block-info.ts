@@ -31,7 +31,7 @@ export function blockDevices(target: MonitorTarget): BlockDevice[] {
       backend,
       file: config.file ?? '',
       // `/path/disk.raw (raw, read-only)`: the format is the first word in brackets.
-      format: /\((\w+)[^()]*\)(?: \(snapshot\))?$/.exec(backend?.describe() ?? '')?.[1] ?? 'raw',
+      format: /\(([\w-]+)[^()]*\)(?: \(snapshot\))?$/.exec(backend?.describe() ?? '')?.[1] ?? 'raw',
       nodeName: generated(index * 2 + 1),
       fileNodeName: generated(index * 2),
       qdev: user === undefined ? undefined : `${user.path}/virtio-backend`,

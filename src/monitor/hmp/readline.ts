@@ -136,6 +136,7 @@ export class Readline {
     }
     this.#line = '';
     this.#cursor = 0;
+    this.#at = this.#history.length;
     this.#hooks.line(line);
     return true;
   }
