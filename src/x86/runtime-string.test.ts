@@ -228,15 +228,16 @@ describe('repetition', () => {
     expect(m.bytes(at(0), 1)[0]).toBe(0x5a);
   });
 
-  it('overwriting decoded instructions breaks the block after that item', () => {
+  it('a repeated store over decoded instructions finishes as it was fetched, and the block ends after it', () => {
     const m = machine();
     const entry = L.PAGE_TABLE + (physical(0) >> 12) * 4;
     m.set32(entry, m.get32(entry) | L.PAGE_CODE);
     m.set64(L.CODE_LINES + (physical(0) >> 12) * 8, 2n);
     m.set64(L.RDI, BASE + 60n);
     m.set64(L.RCX, 100);
-    expect(m.exec('f3aa')).toBe(L.END_BLOCK);
-    expect(m.get64(L.RCX)).toBe(95n);
+    expect(m.exec('f3aa')).toBe(L.NEXT);
+    expect(m.get64(L.RCX)).toBe(0n);
+    expect(m.get64(L.RDI)).toBe(BASE + 160n);
     expect(m.get32(L.BREAK)).toBe(1);
   });
 });
