@@ -34,6 +34,12 @@ export class AccountedBackend implements BlockBackend {
     this.#now = now;
   }
 
+  /** Counts from nothing: what was asked so far was not the guest's doing. */
+  forget(): void {
+    for (const counts of Object.values(this.counts)) Object.assign(counts, none());
+    this.lastAccess = undefined;
+  }
+
   get size(): number {
     return this.#inner.size;
   }

@@ -21,6 +21,8 @@ export interface BlockBackend {
   discard(offset: number, length: number): Completion;
   /** The range reads as zeroes afterwards; with `unmap` its space may be given back. */
   writeZeroes(offset: number, length: number, unmap: boolean): Completion;
+  /** Makes it larger or smaller; what is new reads as zeroes. Absent where the size is fixed. Bytes. */
+  resize?(size: number): Completion;
   close(): Promise<void>;
   /** One-line description for messages and the monitor, such as `/tmp/disk.raw (raw)`. */
   describe(): string;

@@ -30,6 +30,8 @@ export interface HostFile {
   readonly direct: boolean;
   /** Bytes now. */
   size(): number;
+  /** Bytes that it takes on the host's disk; absent where nobody knows. */
+  readonly allocated?: number;
   /**
    * Fills `buffers`, in order, from byte `offset`; returns how many bytes were there (fewer only at the end of
    * the file). Small requests are done on return, others when the promise is.

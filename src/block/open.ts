@@ -5,6 +5,7 @@
 import { HostError, UsageError } from '../core/errors.ts';
 import type { Property } from '../qapi/property.ts';
 import type { BlockBackend } from './backend.ts';
+import type { CacheMode } from './cache.ts';
 import { CACHE_MODES, type CacheOptions, parseCacheMode } from './cache.ts';
 import { IMAGE_PERMISSION, type BlockHost, type HostFile } from './file.ts';
 import { MemoryFile } from './memory.ts';
@@ -85,9 +86,28 @@ export const BLOCK_PROPERTIES: readonly Property[] = [
  * option in front) for a file that cannot be used. Warnings go to `host.warn`.
  */
 export async function openBlock(options: BlockOptions, host: BlockHost): Promise<BlockBackend> {
+  return (await openLayers(options, host)).backend;
+}
+
+/** An opened image: what a disk uses, and the file under it where there is one. */
+export interface OpenedImage {
+  readonly backend: BlockBackend;
+  readonly raw: RawBackend | undefined;
+  readonly file: HostFile | undefined;
+  readonly cache: CacheMode;
+}
+
+/** What is thrown away need not be safe: snapshot=on means cache=unsafe unless said otherwise. */
+const cacheOf = (options: BlockOptions): CacheMode =>
+  parseCacheMode(options, options.snapshot === true ? 'unsafe' : 'writeback');
+
+/** `openBlock`, with what it is made of: for whoever shows or changes the layers. */
+export async function openLayers(options: BlockOptions, host: BlockHost): Promise<OpenedImage> {
   const name = options.file.startsWith('file:') ? options.file.slice(5) : options.file;
-  if (/^null-(co|aio):/.test(name))
-    return new NullBackend(undefined, { readOnly: options.readonly ?? false });
+  if (/^null-(co|aio):/.test(name)) {
+    const backend = new NullBackend(undefined, { readOnly: options.readonly ?? false });
+    return { backend, raw: undefined, file: undefined, cache: cacheOf(options) };
+  }
   checkFormat(options.format);
   const protocol = PROTOCOLS.exec(name);
   if (protocol !== null) throw new UsageError(`Unknown protocol '${protocol[1]}' (only local files for now)`);
@@ -96,8 +116,7 @@ export async function openBlock(options: BlockOptions, host: BlockHost): Promise
   oneOf('detect-zeroes', options['detect-zeroes'], ['off', 'on', 'unmap']);
   oneOf('locking', options.locking, ['auto', 'on', 'off']);
   const snapshot = options.snapshot ?? false;
-  // What is thrown away need not be safe: snapshot=on means cache=unsafe unless said otherwise.
-  const cache = parseCacheMode(options, snapshot ? 'unsafe' : 'writeback');
+  const cache = cacheOf(options);
   if (options.aio === 'native' && !cache.direct) {
     throw new UsageError(
       'aio=native was specified, but it requires cache.direct=on, which was not specified.',
@@ -105,9 +124,8 @@ export async function openBlock(options: BlockOptions, host: BlockHost): Promise
   }
   const readOnly = options.readonly ?? false;
 
-  const file = await openImage(name, !readOnly && !snapshot, cache.direct, options, host);
+  const file = await openFile(name, { ...options, write: !readOnly && !snapshot, snapshot, cache }, host);
   try {
-    lockImage(file, snapshot, options.locking ?? 'auto', host);
     const probed = options.format === undefined && (await probe(file, name, file.writable, host));
     const raw = new RawBackend(file, {
       readOnly: !file.writable,
@@ -116,8 +134,31 @@ export async function openBlock(options: BlockOptions, host: BlockHost): Promise
       detectZeroes: (options['detect-zeroes'] ?? 'off') as 'off' | 'on' | 'unmap',
       probed,
     });
-    if (!snapshot || readOnly) return raw;
-    return new OverlayBackend(raw, host.temporary() ?? new MemoryFile(0, MEMORY_OVERLAY_LIMIT));
+    if (!snapshot || readOnly) return { backend: raw, raw, file, cache };
+    const overlay = new OverlayBackend(raw, host.temporary() ?? new MemoryFile(0, MEMORY_OVERLAY_LIMIT));
+    return { backend: overlay, raw, file, cache };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/** How a file is opened, below any format. */
+export interface FileOptions {
+  readonly write: boolean;
+  readonly snapshot?: boolean;
+  readonly cache: CacheMode;
+  readonly locking?: string | undefined;
+  readonly 'auto-read-only'?: boolean | undefined;
+}
+
+/** Opens and locks an image file; without the page cache where that was asked for and the file system can. */
+export async function openFile(name: string, options: FileOptions, host: BlockHost): Promise<HostFile> {
+  const { write, cache } = options;
+  const file = await openImage(name, write, cache.direct, options['auto-read-only'] === true, host);
+  try {
+    lockImage(file, options.snapshot === true, options.locking ?? 'auto', host);
+    return file;
   } catch (error) {
     await file.close();
     throw error;
@@ -145,7 +186,7 @@ async function openImage(
   name: string,
   write: boolean,
   direct: boolean,
-  options: BlockOptions,
+  autoReadOnly: boolean,
   host: BlockHost,
 ): Promise<HostFile> {
   const attempt = async (wanted: boolean): Promise<HostFile> => {
@@ -164,7 +205,7 @@ async function openImage(
   try {
     return await attempt(write);
   } catch (error) {
-    if (write && options['auto-read-only'] === true && hasCause(error, ['EACCES', 'EROFS', 'EPERM'])) {
+    if (write && autoReadOnly && hasCause(error, ['EACCES', 'EROFS', 'EPERM'])) {
       return attempt(false);
     }
     throw error;

@@ -9,22 +9,44 @@ import type { HostFile } from './file.ts';
 
 /** Bytes that one bit of the map stands for: a page, so that a guest file system's writes need no copying up. */
 const BLOCK = 4096;
+const SECTOR = 512;
 
 export class OverlayBackend implements BlockBackend {
-  readonly size: number;
   readonly readOnly = false;
   readonly #base: BlockBackend;
   readonly #store: HostFile;
   /** One bit for each block of the disk: 32 MiB for a terabyte, of which the host only backs what is touched. */
-  readonly #map: Uint8Array;
+  #map: Uint8Array;
+  #size: number;
   /** Set while a write is under way that was not done at once: later ones wait, so that copies up cannot cross. */
   #writing: Promise<void> | undefined;
 
   constructor(base: BlockBackend, store: HostFile) {
     this.#base = base;
     this.#store = store;
-    this.size = base.size;
+    this.#size = base.size;
     this.#map = new Uint8Array(Math.ceil(this.size / BLOCK / 8));
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Larger only: what the base has beyond a shorter end would have to be hidden. */
+  resize(size: number): Completion {
+    if (size < this.#size)
+      throw new BlockIoError('ENOTSUP', 'Cannot shrink a disk whose image is not written (snapshot=on)');
+    return this.#inOrder(async () => {
+      const end = this.#size;
+      // The block in which the base ends is completed, and all behind it are the store's, which is sparse.
+      if (end % BLOCK !== 0) await this.#copyBlock(end - (end % BLOCK));
+      const map = new Uint8Array(Math.ceil(size / BLOCK / 8));
+      map.set(this.#map);
+      this.#map = map;
+      this.#size = Math.ceil(size / SECTOR) * SECTOR;
+      const from = Math.ceil(end / BLOCK) * BLOCK;
+      if (this.#size > from) this.#mark(from, this.#size - from);
+    });
   }
 
   read(offset: number, buffers: readonly Uint8Array[]): Completion {
@@ -124,7 +146,12 @@ export class OverlayBackend implements BlockBackend {
   /** Copies the block that the boundary `at` cuts in two from the base, unless it is in the store already. */
   #copyUp(at: number): Completion {
     const from = at - (at % BLOCK);
-    if (from === at || at >= this.size || this.#has(from)) return;
+    if (from === at || at >= this.size) return;
+    return this.#copyBlock(from);
+  }
+
+  #copyBlock(from: number): Completion {
+    if (this.#has(from)) return;
     const block = new Uint8Array(Math.min(BLOCK, this.size - from));
     const store = (): Completion => {
       const done = this.#store.write(from, [block]);

@@ -28,10 +28,9 @@ export interface RawOptions {
 }
 
 export class RawBackend implements BlockBackend {
-  readonly size: number;
-  readonly readOnly: boolean;
   readonly #file: HostFile;
-  readonly #options: RawOptions;
+  #options: RawOptions;
+  #size: number;
   /** Counts writes; a flush is needed only when it has moved since the last one. */
   #written = 0;
   #flushed = 0;
@@ -43,9 +42,35 @@ export class RawBackend implements BlockBackend {
   constructor(file: HostFile, options: RawOptions) {
     this.#file = file;
     this.#options = options;
-    this.readOnly = options.readOnly;
-    // A file that ends within a sector is followed by zeroes up to the sector's end, as in QEMU.
-    this.size = Math.ceil(file.size() / SECTOR_SIZE) * SECTOR_SIZE;
+    this.#size = sectors(file.size());
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get readOnly(): boolean {
+    return this.#options.readOnly;
+  }
+
+  get options(): RawOptions {
+    return this.#options;
+  }
+
+  /** What may change while it is in use: all but whether the file itself can be written. */
+  reconfigure(options: Partial<RawOptions>): void {
+    this.#options = { ...this.#options, ...options };
+  }
+
+  /** The file has another size now, by somebody else's doing. */
+  refreshSize(): void {
+    this.#size = sectors(this.#file.size());
+  }
+
+  resize(size: number): void {
+    if (this.readOnly) throw new BlockIoError('EROFS', 'Image is read-only');
+    this.#file.truncate(size);
+    this.#size = sectors(size);
   }
 
   read(offset: number, buffers: readonly Uint8Array[]): Completion {
@@ -183,6 +208,9 @@ export class RawBackend implements BlockBackend {
     }
   }
 }
+
+/** A file that ends within a sector is followed by zeroes up to the sector's end, as in QEMU. */
+const sectors = (bytes: number): number => Math.ceil(bytes / SECTOR_SIZE) * SECTOR_SIZE;
 
 function isZero(buffer: Uint8Array): boolean {
   for (let i = 0; i < buffer.length; i++) if (buffer[i] !== 0) return false;

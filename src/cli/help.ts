@@ -12,6 +12,8 @@ import { CHARDEV_TYPES } from '../qapi/schema/chardev.ts';
 import type { NetdevType } from '../qapi/schema/netdev.ts';
 import { NETDEV_TYPES, NIC_PROPERTIES } from '../qapi/schema/netdev.ts';
 import type { ObjectType } from '../qapi/schema/object.ts';
+import type { BlockdevDriver } from '../qapi/schema/blockdev.ts';
+import { BLOCKDEV_COMMON, BLOCKDEV_DRIVERS } from '../qapi/schema/blockdev.ts';
 import { OBJECT_TYPES } from '../qapi/schema/object.ts';
 import { cpuHelp } from './cpu-help.ts';
 
@@ -64,6 +66,16 @@ export function answerHelp(option: string, argument: string): string | undefined
         'Available netdev backend types:',
         types.filter((one) => one.missing === undefined).map((one) => one.name),
         '',
+      );
+    }
+    case 'blockdev': {
+      const drivers: readonly BlockdevDriver[] = BLOCKDEV_DRIVERS;
+      const driver = drivers.find((one) => one.name === named);
+      if (driver !== undefined)
+        return propertiesHelp(`${driver.name} options`, [...BLOCKDEV_COMMON, ...driver.properties]);
+      return nameListHelp(
+        'Available block drivers:',
+        drivers.map((one) => one.name),
       );
     }
     case 'object': {

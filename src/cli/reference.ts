@@ -8,6 +8,8 @@ import type { Property } from '../qapi/property.ts';
 import type { ChardevType } from '../qapi/schema/chardev.ts';
 import { CHARDEV_TYPES } from '../qapi/schema/chardev.ts';
 import type { NetdevType } from '../qapi/schema/netdev.ts';
+import type { BlockdevDriver } from '../qapi/schema/blockdev.ts';
+import { BLOCKDEV_COMMON, BLOCKDEV_DRIVERS } from '../qapi/schema/blockdev.ts';
 import { NETDEV_TYPES, NIC_PROPERTIES } from '../qapi/schema/netdev.ts';
 import type { ObjectType } from '../qapi/schema/object.ts';
 import { OBJECT_TYPES } from '../qapi/schema/object.ts';
@@ -106,6 +108,8 @@ export function optionsReference(): string {
   parts.push('## Chardevs (`-chardev`)', ...typeSections(CHARDEV_TYPES as readonly ChardevType[]));
   parts.push('## Netdevs (`-netdev`)', ...typeSections(NETDEV_TYPES as readonly NetdevType[]));
   parts.push('`-nic` takes the properties of the netdev without `id`, and:', propertyTable(NIC_PROPERTIES));
+  parts.push('## Block nodes (`-blockdev`)', 'All drivers:', propertyTable(BLOCKDEV_COMMON));
+  parts.push(...typeSections(BLOCKDEV_DRIVERS as readonly BlockdevDriver[]));
   parts.push('## Objects (`-object`)', ...typeSections(OBJECT_TYPES as readonly ObjectType[]));
   parts.push(
     '## Processors (`-cpu`)',

@@ -2,10 +2,6 @@
  * The host's side of a machine: chardevs, drives, netdevs and objects, opened in the order of the command line, each
  * used by one device. Opening fails with the option in front of the reason; what was open by then is closed again.
  */
-import { AccountedBackend } from '../block/accounting.ts';
-import type { BlockBackend } from '../block/backend.ts';
-import { openBlock } from '../block/open.ts';
-import type { BlockOptions } from '../block/open.ts';
 import type { Chardev } from '../chardev/chardev.ts';
 import { createChardev, logChardev } from '../chardev/create.ts';
 import { MuxChardev } from '../chardev/mux.ts';
@@ -15,7 +11,9 @@ import { UsageError } from '../core/errors.ts';
 import type { Netdev } from '../net/netdev.ts';
 import { blamed } from '../qapi/parse-command-line.ts';
 import { defined } from '../qapi/suggest.ts';
-import type { ChardevConfig, DriveConfig, MachineConfig, NetdevConfig, ObjectConfig } from './config.ts';
+import type { ChardevConfig, MachineConfig, NetdevConfig, ObjectConfig } from './config.ts';
+import type { Disk, DiskUser } from './disks.ts';
+import { Disks } from './disks.ts';
 import type { MachineHost } from './host.ts';
 
 /** A source of random numbers, as virtio-rng takes it. */
@@ -31,27 +29,30 @@ interface Entry<T> {
 
 export class Backends {
   readonly chardevs = new Map<string, Entry<Chardev>>();
-  readonly drives = new Map<string, Entry<AccountedBackend> & { readonly config: DriveConfig }>();
-  /** Drives without a medium. */
-  readonly emptyDrives = new Map<string, DriveConfig>();
+  readonly disks: Disks;
   readonly netdevs = new Map<string, Entry<Netdev>>();
   readonly randomSources = new Map<string, RandomSource>();
   readonly objects = new Map<string, ObjectConfig>();
   /** Objects that a device uses. */
   readonly objectUsers = new Set<string>();
   readonly #close: (() => Promise<void>)[] = [];
-  #host: MachineHost | undefined;
+  readonly #host: MachineHost;
   /** Where what is claimed now is noted. */
   #claims: (() => void)[] | undefined;
 
+  private constructor(host: MachineHost) {
+    this.#host = host;
+    this.disks = new Disks(host);
+    this.#close.push(() => this.disks.close());
+  }
+
   /** Opens everything that `config` names. */
   static async open(config: MachineConfig, host: MachineHost, keys: MuxActions): Promise<Backends> {
-    const backends = new Backends();
-    backends.#host = host;
+    const backends = new Backends(host);
     try {
       for (const object of config.objects) backends.#openObject(object, host);
       for (const chardev of config.chardevs) await backends.#openChardev(chardev, host, keys);
-      for (const drive of config.drives) await backends.#openDrive(drive, host);
+      await backends.disks.openAll(config.blockdevs, config.drives);
       for (const netdev of config.netdevs) await backends.#openNetdev(netdev, host);
       return backends;
     } catch (error) {
@@ -108,14 +109,11 @@ export class Backends {
     throw new UsageError(`Property '${user}.chardev' can't take value '${id}': Device '${id}' is in use`);
   }
 
-  claimDrive(id: string, user: string): { readonly backend: BlockBackend; readonly config: DriveConfig } {
-    if (this.emptyDrives.has(id)) throw new UsageError('Device needs media, but drive is empty');
-    const entry = this.drives.get(id);
-    if (entry === undefined)
-      throw new UsageError(`Property '${user}.drive' can't find value '${id}'${defined(this.drives.keys())}`);
-    if (entry.user !== undefined) throw new UsageError(`Drive '${id}' is already in use by another device`);
-    this.#use(entry, user);
-    return { backend: entry.thing, config: entry.config };
+  /** The disk of a `-drive`, or on the node of that name. @throws UsageError */
+  claimDrive(name: string, user: DiskUser): Disk {
+    const disk = this.disks.claim(name, user);
+    this.#claims?.push(() => this.disks.release(disk));
+    return disk;
   }
 
   claimNetdev(id: string, user: string): Netdev {
@@ -147,7 +145,7 @@ export class Backends {
   addObject(config: ObjectConfig): void {
     if (this.objects.has(config.id))
       throw new UsageError(`attempt to add duplicate property '${config.id}' to object (type 'container')`);
-    this.#openObject(config, this.#host!);
+    this.#openObject(config, this.#host);
   }
 
   /** Takes an object away that nothing uses. @throws UsageError */
@@ -223,28 +221,6 @@ export class Backends {
       return new MuxChardev(id, this.claimChardev(String(config.values.chardev), `chardev ${id}`));
     // Without a display a virtual console has nowhere to show its text.
     return createChardev(type === 'vc' ? 'null' : type, { ...config.values, id }, host.char);
-  }
-
-  async #openDrive(config: DriveConfig, host: MachineHost): Promise<void> {
-    if (config.file === undefined) {
-      this.emptyDrives.set(config.id, config);
-      return;
-    }
-    const options: BlockOptions = {
-      ...(config.values as Partial<BlockOptions>),
-      file: config.file,
-      snapshot: config.snapshot,
-    };
-    try {
-      const backend = new AccountedBackend(await openBlock(options, host.block), host.time.monotonic);
-      this.#close.push(async () => {
-        await backend.flush();
-        await backend.close();
-      });
-      this.drives.set(config.id, { thing: backend, user: undefined, config });
-    } catch (error) {
-      throw blamed(config.origin, error);
-    }
   }
 
   async #openNetdev(config: NetdevConfig, host: MachineHost): Promise<void> {

@@ -2,6 +2,7 @@
  * The configuration of a machine, complete and typed: what remains when the options are read and QEMU's defaults are
  * filled in. Nothing is opened here; `createMachine` does that. See configure.ts for how options become this.
  */
+import type { NodeOptions } from '../block/graph.ts';
 import type { PropertyValue } from '../qapi/property.ts';
 import type { OptionEntry } from '../qapi/options.ts';
 import { MAX_GUEST_RAM } from '../x86/engine.ts';
@@ -49,6 +50,12 @@ export interface DriveConfig {
   readonly interface: 'none' | 'virtio';
   readonly values: Readonly<Record<string, PropertyValue>>;
   readonly snapshot: boolean;
+  readonly origin: string;
+}
+
+/** A block node by name (`-blockdev`). */
+export interface BlockdevConfig {
+  readonly options: NodeOptions;
   readonly origin: string;
 }
 
@@ -114,6 +121,7 @@ export interface MachineConfig {
   /** Ids of chardevs for COM1…; undefined where there is no port. */
   readonly serials: readonly (string | undefined)[];
   readonly monitors: readonly MonitorConfig[];
+  readonly blockdevs: readonly BlockdevConfig[];
   readonly drives: readonly DriveConfig[];
   readonly netdevs: readonly NetdevConfig[];
   readonly objects: readonly ObjectConfig[];

@@ -1,10 +1,13 @@
 /** -drive: which images there are, and the devices that `if=virtio` plugs for them. */
 import { UsageError } from '../core/errors.ts';
-import { checkId } from '../qapi/options.ts';
+import { throttleConfig } from '../block/throttle.ts';
+import type { OptionEntry } from '../qapi/options.ts';
+import { checkId, lastValue } from '../qapi/options.ts';
 import type { Given } from '../qapi/parse-command-line.ts';
 import { blame } from '../qapi/parse-command-line.ts';
 import { readProperties } from '../qapi/read.ts';
 import { CACHE_MODES, DRIVE_INTERFACES, DRIVE_PROPERTIES } from '../qapi/schema/drive.ts';
+import { throttleNumbers } from '../qapi/schema/throttle.ts';
 import { didYouMean } from '../qapi/suggest.ts';
 import type { DeviceConfig, DriveConfig } from './config.ts';
 
@@ -29,39 +32,68 @@ export function configureDrives(
   for (const one of given) {
     if (one.name !== 'drive') continue;
     blame(one.origin, () => {
-      const { values } = readProperties(one.entries, DRIVE_PROPERTIES, { note: note(one.origin) });
-      const type = (values.if as string | undefined) ?? 'ide';
-      if (type !== 'virtio' && type !== 'none')
-        throw new UsageError(refusedInterface(type, values.if === undefined));
-      if (values.media === 'cdrom' && type === 'virtio')
-        throw new UsageError('media=cdrom: a CD-ROM needs an IDE or SCSI controller, and there is none yet');
-      const cache = values.cache as string | undefined;
-      if (cache !== undefined && !(CACHE_MODES as readonly string[]).includes(cache))
-        throw new UsageError(`invalid cache option '${cache}'${didYouMean(cache, CACHE_MODES)}`);
-      const index = counts[type] ?? 0;
-      counts[type] = index + 1;
-      const id = values.id === undefined ? `${type}${index}` : checkId(String(values.id));
-      if (drives.some((drive) => drive.id === id)) throw new UsageError(`Duplicate ID '${id}' for drive`);
-      const file = values.file as string | undefined;
-      if (type === 'virtio' && (file === undefined || file === ''))
-        throw new UsageError('Device needs media, but drive is empty');
-      drives.push({
-        id,
-        file: file === '' ? undefined : file,
-        interface: type,
-        values,
-        snapshot: values.snapshot === true || (snapshotAll && values.snapshot !== false),
-        origin: one.origin,
-      });
-      if (type === 'virtio')
+      const type = lastValue(one.entries, 'if') ?? 'ide';
+      const taken = drives.map(({ id }) => id);
+      const { config, plugs } = configureDrive(
+        one.entries,
+        one.origin,
+        taken,
+        counts[type] ?? 0,
+        snapshotAll,
+        note(one.origin),
+      );
+      counts[type] = (counts[type] ?? 0) + 1;
+      drives.push(config);
+      if (plugs)
         devices.push({
           driver: 'virtio-blk-pci',
-          entries: [{ name: 'drive', value: id }],
+          entries: [{ name: 'drive', value: config.id }],
           origin: one.origin,
         });
     });
   }
   return { drives, devices };
+}
+
+/**
+ * One `-drive`, or `drive_add`.
+ * @param taken ids of other drives
+ * @param index of the drive on its interface, for its id
+ * @returns also whether a device is to be plugged for it
+ * @throws UsageError
+ */
+export function configureDrive(
+  entries: readonly OptionEntry[],
+  origin: string,
+  taken: readonly string[],
+  index: number,
+  snapshotAll: boolean,
+  note: (message: string) => void = () => {},
+): { readonly config: DriveConfig; readonly plugs: boolean } {
+  const { values } = readProperties(entries, DRIVE_PROPERTIES, { note });
+  const type = (values.if as string | undefined) ?? 'ide';
+  if (type !== 'virtio' && type !== 'none')
+    throw new UsageError(refusedInterface(type, values.if === undefined));
+  if (values.media === 'cdrom' && type === 'virtio')
+    throw new UsageError('media=cdrom: a CD-ROM needs an IDE or SCSI controller, and there is none yet');
+  const cache = values.cache as string | undefined;
+  if (cache !== undefined && !(CACHE_MODES as readonly string[]).includes(cache))
+    throw new UsageError(`invalid cache option '${cache}'${didYouMean(cache, CACHE_MODES)}`);
+  const id = values.id === undefined ? `${type}${index}` : checkId(String(values.id));
+  if (taken.includes(id)) throw new UsageError(`Duplicate ID '${id}' for drive`);
+  const file = values.file as string | undefined;
+  if (type === 'virtio' && (file === undefined || file === ''))
+    throw new UsageError('Device needs media, but drive is empty');
+  throttleConfig(throttleNumbers(values));
+  const config: DriveConfig = {
+    id,
+    file: file === '' ? undefined : file,
+    interface: type,
+    values,
+    snapshot: values.snapshot === true || (snapshotAll && values.snapshot !== false),
+    origin,
+  };
+  return { config, plugs: type === 'virtio' };
 }
 
 function refusedInterface(type: string, defaulted: boolean): string {

@@ -65,8 +65,10 @@ export interface MachineEvents {
 
 /** A disk request that failed, as QMP's `BLOCK_IO_ERROR` tells it. */
 export interface BlockErrorInfo {
-  /** The drive's id. */
+  /** The drive's id; empty for a disk on a node. */
   readonly device: string;
+  /** The node at the root of its layers. */
+  readonly node?: string | undefined;
   readonly operation: 'read' | 'write';
   readonly action: 'ignore' | 'report' | 'stop';
   readonly nospace: boolean;

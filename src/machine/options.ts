@@ -46,6 +46,13 @@ export interface DeviceOptions {
   readonly [property: string]: Scalar | undefined;
 }
 
+/** `-blockdev`: the properties depend on the driver; those of a node below have its role in front (`file.filename`). */
+export interface BlockdevOptions {
+  readonly driver: string;
+  readonly 'node-name': string;
+  readonly [property: string]: Scalar | undefined;
+}
+
 type Def = (typeof OPTIONS)[number];
 type Live = Exclude<Def, { refused: string } | { name: 'help' | 'version' }>;
 
@@ -62,7 +69,7 @@ type ValueOfOption<D> = D extends { takes: 'none' }
           ? string | number | Readonly<OptionsOf<P>>
           : never;
 
-type Special = 'kernel' | 'initrd' | 'device' | 'chardev' | 'netdev' | 'nic' | 'net' | 'object';
+type Special = 'kernel' | 'blockdev' | 'initrd' | 'device' | 'chardev' | 'netdev' | 'nic' | 'net' | 'object';
 
 type FromTable = {
   readonly [D in Live as D['name'] extends Special ? never : D['name']]?: ValueOfOption<D> | undefined;
@@ -75,6 +82,7 @@ export interface MachineOptions extends FromTable {
   readonly kernel?: FileOption | undefined;
   readonly initrd?: FileOption | undefined;
   readonly device?: OneOrMore<string | DeviceOptions> | undefined;
+  readonly blockdev?: OneOrMore<string | BlockdevOptions> | undefined;
   readonly chardev?: OneOrMore<string | ChardevOptions> | undefined;
   readonly netdev?: OneOrMore<string | NetdevOptions> | undefined;
   readonly nic?: OneOrMore<string | NicOptions> | undefined;

@@ -97,8 +97,15 @@ export function watchMachine(
     events.on('portOpen', (id, open) => emit('VSERPORT_CHANGE', { open, id })),
     events.on('rxFilter', (name, path) => emit('NIC_RX_FILTER_CHANGED', { name, path })),
     events.on('balloon', () => emit('BALLOON_CHANGE', { actual: balloonActual(target) })),
-    events.on('blockError', ({ device, operation, action, nospace, reason }) =>
-      emit('BLOCK_IO_ERROR', { device, operation, action, nospace, reason }),
+    events.on('blockError', ({ device, node, operation, action, nospace, reason }) =>
+      emit('BLOCK_IO_ERROR', {
+        device,
+        ...(node === undefined ? {} : { 'node-name': node }),
+        operation,
+        action,
+        nospace,
+        reason,
+      }),
     ),
   ];
   return () => {

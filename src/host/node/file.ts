@@ -23,6 +23,8 @@ const LOCK_REFUSES = 200;
 const LOCK_NAMES = ['consistent read', 'write', 'write unchanged', 'resize'] as const;
 /** Alignment that O_DIRECT asks of offsets, lengths and addresses on common disks (512-byte logical sectors). */
 const DIRECT_ALIGN = 512;
+/** stat(2): st_blocks counts 512 bytes. */
+const STAT_BLOCK = 512;
 
 export class NodeFile implements HostFile {
   readonly path: string;
@@ -47,6 +49,10 @@ export class NodeFile implements HostFile {
   size(): number {
     const stat = fs.fstatSync(this.fd);
     return stat.isBlockDevice() ? deviceSize(stat.rdev, this.path) : stat.size;
+  }
+
+  get allocated(): number {
+    return fs.fstatSync(this.fd).blocks * STAT_BLOCK;
   }
 
   read(offset: number, buffers: readonly Uint8Array[]): number | Promise<number> {

@@ -50,16 +50,20 @@ const ERROR_QUIET_NS = 5e9;
 function createBlk(context: DeviceContext, request: DeviceRequest, variant: VirtioVariant): PluggedDevice {
   const { values } = request;
   const settings = blkSettings(values);
-  const { backend, config } = context.backends.claimDrive(String(values.drive), 'virtio-blk-device');
+  const disk = context.backends.claimDrive(String(values.drive), {
+    name: 'virtio-blk-device',
+    path: `${context.path()}/virtio-backend`,
+    shares: values['share-rw'] === true,
+  });
+  const backend = disk.backend!;
+  const given = disk.config?.values ?? {};
   // -drive's werror and rerror count where the device's own are not given.
   const policy = (name: 'werror' | 'rerror') =>
-    settings[name] === 'auto' && config.values[name] !== undefined
-      ? (config.values[name] as typeof settings.werror)
+    settings[name] === 'auto' && given[name] !== undefined
+      ? (given[name] as typeof settings.werror)
       : settings[name];
   const writethrough =
-    config.values['cache.writeback'] === false ||
-    config.values.cache === 'writethrough' ||
-    config.values.cache === 'directsync';
+    given['cache.writeback'] === false || given.cache === 'writethrough' || given.cache === 'directsync';
   let quietUntil = 0;
   const device = new VirtioBlk({
     backend,
@@ -69,14 +73,26 @@ function createBlk(context: DeviceContext, request: DeviceRequest, variant: Virt
     onError: ({ operation, action, reason }) => {
       // A guest goes on trying, and each failure says the same.
       if (action === 'stop' || context.clock.now() >= quietUntil) {
-        context.warn(`drive '${config.id}': ${operation} failed: ${reason} (${action})`);
+        context.warn(
+          `drive '${disk.id === '' ? (disk.root?.name ?? '') : disk.id}': ${operation} failed: ${reason} (${action})`,
+        );
         const nospace = /ENOSPC|No space/.test(reason);
-        context.events.emit('blockError', { device: config.id, operation, action, nospace, reason });
+        context.events.emit('blockError', {
+          device: disk.id,
+          node: disk.root?.name,
+          operation,
+          action,
+          nospace,
+          reason,
+        });
         quietUntil = context.clock.now() + ERROR_QUIET_NS;
       }
       if (action === 'stop') context.control.pause('io-error');
     },
   });
+  // The partition table was looked at, for the geometry.
+  backend.forget();
+  disk.onResize = () => device.sizeChanged();
   const pci = plugVirtio(context, request, device, variant);
   const forget = context.onResume(() => device.retry());
   return {

@@ -2,7 +2,7 @@
 import type { MonitorTarget } from '../target.ts';
 import type { HmpArguments } from './arguments.ts';
 
-export type HmpOutput = string | Promise<string> | void | Promise<void>;
+export type HmpOutput = string | void | Promise<string | void>;
 
 export interface HmpCommand {
   readonly name: string;

@@ -1,16 +1,19 @@
 /** The commands of the monitor for people, by rooms. */
 import type { HmpCommand } from './command.ts';
 import { actionCommands } from './actions.ts';
+import { blockActions } from './block.ts';
+import { blockInfo } from './info-block.ts';
 import { deviceInfo } from './info-devices.ts';
 import { machineInfo } from './info-machine.ts';
 import { virtioInfo } from './info-virtio.ts';
 import { memoryCommands } from './memory.ts';
 import { treeInfo } from './trees.ts';
 
-export const HMP_COMMANDS: readonly HmpCommand[] = [...actionCommands, ...memoryCommands];
+export const HMP_COMMANDS: readonly HmpCommand[] = [...actionCommands, ...blockActions, ...memoryCommands];
 
 export const INFO_COMMANDS: readonly HmpCommand[] = [
   ...machineInfo,
+  ...blockInfo,
   ...deviceInfo,
   ...treeInfo,
   ...virtioInfo,

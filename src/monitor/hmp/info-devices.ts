@@ -1,75 +1,12 @@
-/** `info` about disks, network, chardevs and PCI, in QEMU's words: people and scripts read them. */
-import { describeCacheMode } from '../../block/cache.ts';
+/** `info` about network, chardevs and PCI, in QEMU's words: people and scripts read them. */
 import { formatIds } from './ids.ts';
-import { blockDevices, cacheMode } from '../block-info.ts';
-import type { BlockDevice } from '../block-info.ts';
 import { cards, formatMac, netdevs } from '../net-info.ts';
 import type { Card } from '../net-info.ts';
 import type { BarInfo, PciInfo } from '../pci-info.ts';
 import { pciInfos } from '../pci-info.ts';
-import { humanSize } from '../properties.ts';
 import { chardevInfos } from '../qmp/commands/chardev.ts';
-import { QmpError } from '../qmp/error.ts';
 import type { MonitorTarget } from '../target.ts';
 import type { HmpCommand } from './command.ts';
-
-function blockText(device: BlockDevice, node: boolean, verbose: boolean): string {
-  const { config, backend } = device;
-  const readOnly = backend?.readOnly === true ? ', read-only' : '';
-  const name = node ? device.nodeName : config.id;
-  if (backend === undefined)
-    return `${name}: [not inserted]\n    Removable device: not locked, tray closed\n`;
-  const head = node ? name : `${name} (${device.nodeName})`;
-  let text = `${head}: ${device.file} (${device.format}${readOnly})\n`;
-  if (!node)
-    text +=
-      device.qdev === undefined
-        ? '    Removable device: not locked, tray closed\n'
-        : `    Attached to:      ${device.qdev}\n`;
-  text += `    Cache mode:       ${describeCacheMode(cacheMode(config))}\n`;
-  if (!verbose) return text;
-  return (
-    `${text}\nImages:\nimage: ${device.file}\nfile format: ${device.format}\n` +
-    `virtual size: ${humanSize(backend.size)} (${backend.size} bytes)\n`
-  );
-}
-
-function infoBlock(
-  target: MonitorTarget,
-  name: string | undefined,
-  nodes: boolean,
-  verbose: boolean,
-): string {
-  let devices = blockDevices(target);
-  if (nodes) devices = devices.filter(({ backend }) => backend !== undefined);
-  if (name !== undefined)
-    devices = devices.filter(({ config, nodeName }) => config.id === name || nodeName === name);
-  if (name !== undefined && devices.length === 0) throw new QmpError(`Device '${name}' not found`);
-  return devices
-    .flatMap((device) =>
-      nodes
-        ? [
-            blockText(device, true, verbose),
-            blockText({ ...device, nodeName: device.fileNodeName, format: 'file' }, true, verbose),
-          ]
-        : [blockText(device, false, verbose)],
-    )
-    .join('\n');
-}
-
-function statsLine(target: MonitorTarget, { config, backend }: BlockDevice): string {
-  if (backend === undefined) return '';
-  const { rd, wr, flush } = backend.counts;
-  const idle =
-    backend.lastAccess === undefined ? 0 : Math.round(target.host.time.monotonic() - backend.lastAccess);
-  const time = (nanoseconds: number): number => Math.round(nanoseconds);
-  return (
-    `${config.id}: rd_bytes=${rd.bytes} wr_bytes=${wr.bytes} rd_operations=${rd.operations} ` +
-    `wr_operations=${wr.operations} flush_operations=${flush.operations} wr_total_time_ns=${time(wr.time)} ` +
-    `rd_total_time_ns=${time(rd.time)} flush_total_time_ns=${time(flush.time)} rd_merged=0 wr_merged=0 ` +
-    `idle_time_ns=${idle}\n`
-  );
-}
 
 const cardText = ({ name, model, device }: Card): string =>
   `${name}: index=0,type=nic,model=${model},macaddr=${formatMac(device.mac)}\n`;
@@ -136,25 +73,6 @@ function infoUsernet(target: MonitorTarget): string {
 }
 
 export const deviceInfo: readonly HmpCommand[] = [
-  {
-    name: 'block',
-    takes: 'nodes:-n,verbose:-v,device:s?',
-    synopsis: '[-n] [-v] [device]',
-    help: 'the disks (-n: their layers, -v: more of each)',
-    run: ({ nodes, verbose, device }, target) =>
-      infoBlock(target, device === undefined ? undefined : String(device), nodes === true, verbose === true),
-    complete: ({ machine }) => machine.config.drives.map(({ id }) => id),
-  },
-  {
-    name: 'blockstats',
-    takes: '',
-    synopsis: '',
-    help: 'what has been asked of the disks',
-    run: (_, target) =>
-      blockDevices(target)
-        .map((device) => statsLine(target, device))
-        .join(''),
-  },
   {
     name: 'network',
     takes: '',

@@ -23,6 +23,8 @@ interface Declaration<M extends Members> {
   readonly name: string;
   readonly help: string;
   readonly arguments?: M | undefined;
+  /** All that is taken, where that is more than a list of members. */
+  readonly type?: ObjectType;
   /** Arguments beyond those are accepted. */
   readonly open?: true;
   readonly returns?: Type;
@@ -38,7 +40,11 @@ export function command<const M extends Members = Record<never, never>>(
   return {
     name,
     help,
-    arguments: { kind: 'object', members: declaration.arguments ?? {}, ...(open === true ? { open } : {}) },
+    arguments: declaration.type ?? {
+      kind: 'object',
+      members: declaration.arguments ?? {},
+      ...(open === true ? { open } : {}),
+    },
     returns: returns ?? nothing,
     run: (given, target) => {
       const result = declaration.run(given as ArgumentsOf<M>, target);

@@ -24,6 +24,8 @@ export function schemaOf(
   const schema: JsonValue[] = [];
   const types: JsonValue[] = [];
   const names = new Map<string, string>();
+  /** Names of types that may have themselves inside, given before their members are looked at. */
+  const reserved = new Map<ObjectType, string>();
 
   /** Types that are made of the same parts are one. */
   const intern = (key: string, describe: (name: string) => JsonValue): string => {
@@ -58,6 +60,14 @@ export function schemaOf(
       }
       case 'object':
         return objectName(type);
+      case 'alternate': {
+        const members = type.choices().map((choice) => ({ type: nameOf(choice) }));
+        return intern(`alternate ${JSON.stringify(members)}`, (name) => ({
+          name,
+          'meta-type': 'alternate',
+          members,
+        }));
+      }
       case 'uint':
         return 'int';
       default:
@@ -66,6 +76,13 @@ export function schemaOf(
   };
 
   const objectName = (type: ObjectType): string => {
+    const known = reserved.get(type);
+    if (known !== undefined) return known;
+    const own = type.recursive === true ? String(names.size) : undefined;
+    if (own !== undefined) {
+      reserved.set(type, own);
+      names.set(`recursive ${own}`, own);
+    }
     const members = Object.entries(type.members).map(([key, member]) => ({
       name: memberName(key),
       ...(isOptional(key) ? { default: null } : {}),
@@ -75,12 +92,15 @@ export function schemaOf(
       case: value,
       type: objectName(variant),
     }));
-    return intern(`object ${JSON.stringify([members, variants])}`, (name) => ({
+    const describe = (name: string): JsonValue => ({
       name,
       'meta-type': 'object',
       members,
       ...(type.tag === undefined ? {} : { tag: type.tag, variants }),
-    }));
+    });
+    if (own === undefined) return intern(`object ${JSON.stringify([members, variants])}`, describe);
+    types.push(describe(own));
+    return own;
   };
 
   // The empty object is the first, as in QEMU: many clients look at it.

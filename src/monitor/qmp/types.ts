@@ -20,6 +20,14 @@ export interface ArrayType {
   readonly element: () => Type;
 }
 
+/** One of several kinds of value: the name of a node, say, or its options. */
+export interface AlternateType {
+  readonly kind: 'alternate';
+  /** As errors call it. */
+  readonly name: string;
+  readonly choices: () => readonly Type[];
+}
+
 /** Members by name; a name that ends in `?` is one that may be absent. */
 export type Members = { readonly [name: string]: Type };
 
@@ -30,10 +38,12 @@ export interface ObjectType {
   readonly open?: true;
   /** Members that depend on the value of one. */
   readonly tag?: string;
+  /** It may have itself inside. */
+  readonly recursive?: true;
   readonly variants?: { readonly [value: string]: ObjectType };
 }
 
-export type Type = BuiltinType | EnumType | ArrayType | ObjectType;
+export type Type = BuiltinType | EnumType | ArrayType | ObjectType | AlternateType;
 
 export const str = { kind: 'str' } as const;
 export const int = { kind: 'int' } as const;
@@ -81,7 +91,7 @@ export type ArgumentsOf<M extends Members> = {
 export const memberName = (key: string): string => (key.endsWith('?') ? key.slice(0, -1) : key);
 export const isOptional = (key: string): boolean => key.endsWith('?');
 
-const EXPECTED: Readonly<Record<Type['kind'], string>> = {
+const EXPECTED: Readonly<Record<Exclude<Type['kind'], 'alternate'>, string>> = {
   str: 'string',
   int: 'integer',
   uint: 'integer',
@@ -100,8 +110,8 @@ const EXPECTED: Readonly<Record<Type['kind'], string>> = {
  * @throws QmpError in QEMU's words
  */
 export function checkValue(type: Type, given: JsonValue, path: string): JsonValue {
-  const wrong = (): QmpError =>
-    new QmpError(`Invalid parameter type for '${path}', expected: ${EXPECTED[type.kind]}`);
+  const expected = type.kind === 'alternate' ? type.name : EXPECTED[type.kind];
+  const wrong = (): QmpError => new QmpError(`Invalid parameter type for '${path}', expected: ${expected}`);
   switch (type.kind) {
     case 'any':
       return given;
@@ -141,6 +151,34 @@ export function checkValue(type: Type, given: JsonValue, path: string): JsonValu
     case 'object':
       if (!isObject(given)) throw wrong();
       return checkMembers(type, given, path);
+    case 'alternate': {
+      const choice = type.choices().find((one) => fits(one, given));
+      if (choice === undefined) throw wrong();
+      return checkValue(choice, given, path);
+    }
+  }
+}
+
+/** Whether a value is of a type at first sight: alternates are told apart by their JSON types. */
+function fits(type: Type, given: JsonValue): boolean {
+  switch (type.kind) {
+    case 'str':
+    case 'enum':
+      return typeof given === 'string';
+    case 'bool':
+      return typeof given === 'boolean';
+    case 'null':
+      return given === null;
+    case 'int':
+    case 'uint':
+    case 'number':
+      return typeof given === 'number' || typeof given === 'bigint' || given instanceof Float;
+    case 'array':
+      return Array.isArray(given);
+    case 'object':
+      return isObject(given);
+    default:
+      return true;
   }
 }
 

@@ -1,5 +1,6 @@
 /** `-drive`: what the image is, how it is opened, and which device shows it to the guest. */
 import type { Property } from '../property.ts';
+import { THROTTLE_PROPERTIES } from './throttle.ts';
 
 export const DRIVE_INTERFACES = [
   'none',
@@ -13,8 +14,6 @@ export const DRIVE_INTERFACES = [
   'xen',
 ] as const;
 export const CACHE_MODES = ['writeback', 'none', 'off', 'writethrough', 'directsync', 'unsafe'] as const;
-
-const THROTTLE = 'requests are not throttled';
 
 export const DRIVE_PROPERTIES = [
   { name: 'file', type: 'str', help: 'Image file or block device' },
@@ -81,10 +80,5 @@ export const DRIVE_PROPERTIES = [
     help: 'Copy from the backing file',
     ignored: 'there is no backing file',
   },
-  { name: 'bps', type: 'size', help: 'Bytes a second', ignored: THROTTLE },
-  { name: 'bps_rd', type: 'size', help: 'Bytes a second read', ignored: THROTTLE },
-  { name: 'bps_wr', type: 'size', help: 'Bytes a second written', ignored: THROTTLE },
-  { name: 'iops', type: 'uint64', help: 'Requests a second', ignored: THROTTLE },
-  { name: 'iops_rd', type: 'uint64', help: 'Reads a second', ignored: THROTTLE },
-  { name: 'iops_wr', type: 'uint64', help: 'Writes a second', ignored: THROTTLE },
+  ...THROTTLE_PROPERTIES,
 ] as const satisfies readonly Property[];

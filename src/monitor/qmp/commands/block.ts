@@ -1,43 +1,15 @@
-/** Disks: what there is, what has been asked of it. */
+/** Disks: what there is, what has been asked of it. What changes them is in block-change.ts. */
 import type { AccountedBackend } from '../../../block/accounting.ts';
-import { cacheMode } from '../../block-info.ts';
-import { blockDevices } from '../../block-info.ts';
-import type { BlockDevice } from '../../block-info.ts';
+import type { BlockNode } from '../../../block/graph.ts';
+import { disks, ioStatus, nodeJson } from '../../block-info.ts';
 import type { JsonObject } from '../../json/value.ts';
+import type { Members } from '../types.ts';
+import { LIMITS } from '../../../block/throttle.ts';
 import { command } from '../command.ts';
 import { any, array, bool, int, object, str } from '../types.ts';
 
-/** Throttling: there is none yet, and QEMU says zero where it is off. */
-const NO_LIMITS = { bps: 0, bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0 };
-
-function inserted(device: BlockDevice, node: 'format' | 'file'): JsonObject | undefined {
-  const { backend, config } = device;
-  if (backend === undefined) return undefined;
-  const format = node === 'format' ? device.format : 'file';
-  const image = {
-    'virtual-size': backend.size,
-    filename: device.file,
-    format,
-    'dirty-flag': false,
-  };
-  const { writeback, direct, noFlush } = cacheMode(config);
-  return {
-    ...NO_LIMITS,
-    detect_zeroes: String(config.values['detect-zeroes'] ?? 'off'),
-    image,
-    ro: backend.readOnly,
-    'node-name': node === 'format' ? device.nodeName : device.fileNodeName,
-    backing_file_depth: 0,
-    drv: format,
-    write_threshold: 0,
-    encrypted: false,
-    cache: { 'no-flush': noFlush, direct, writeback },
-    file: device.file,
-  };
-}
-
-/** In QEMU's words; what we cannot tell apart from other requests is 0. */
-function stats(backend: AccountedBackend | undefined, now: number): JsonObject {
+/** In QEMU's words; what we cannot tell apart from other requests is 0. Nodes themselves count nothing. */
+function stats(backend: AccountedBackend | undefined, now: number, isDisk: boolean): JsonObject {
   const zero = { operations: 0, bytes: 0, failed: 0, time: 0 };
   const { rd, wr, flush, unmap } = backend?.counts ?? { rd: zero, wr: zero, flush: zero, unmap: zero };
   return {
@@ -65,9 +37,18 @@ function stats(backend: AccountedBackend | undefined, now: number): JsonObject {
     invalid_wr_operations: 0,
     invalid_flush_operations: 0,
     invalid_unmap_operations: 0,
-    account_invalid: true,
-    account_failed: true,
+    account_invalid: isDisk,
+    account_failed: isDisk,
     timed_stats: [],
+  };
+}
+
+/** A node's statistics: only the highest write is known of it, from the disk above. */
+function nodeStats(node: BlockNode, backend: AccountedBackend | undefined): JsonObject {
+  return {
+    stats: { ...stats(undefined, 0, false), wr_highest_offset: backend?.highestWrite ?? 0 },
+    ...(node.name === '' ? {} : { 'node-name': node.name }),
+    ...(node.file === undefined ? {} : { parent: nodeStats(node.file, backend) }),
   };
 }
 
@@ -101,6 +82,14 @@ const STATS = object({
   timed_stats: array(any),
 });
 
+const rates: Members = Object.fromEntries(
+  LIMITS.flatMap((name) => [
+    [name, int],
+    [`${name}_max?`, int],
+    [`${name}_max_length?`, int],
+  ]),
+);
+
 const NODE = object({
   file: str,
   'node-name?': str,
@@ -109,13 +98,16 @@ const NODE = object({
   backing_file_depth: int,
   encrypted: bool,
   detect_zeroes: str,
-  bps: int,
-  bps_rd: int,
-  bps_wr: int,
-  iops: int,
-  iops_rd: int,
-  iops_wr: int,
-  image: object({ filename: str, format: str, 'virtual-size': int, 'dirty-flag?': bool }),
+  ...rates,
+  'iops_size?': int,
+  'group?': str,
+  image: object({
+    filename: str,
+    format: str,
+    'virtual-size': int,
+    'actual-size?': int,
+    'dirty-flag?': bool,
+  }),
   cache: object({ writeback: bool, direct: bool, 'no-flush': bool }),
   write_threshold: int,
 });
@@ -136,13 +128,13 @@ export const blockCommands = [
       }),
     ),
     run: (_, target) =>
-      blockDevices(target).map((device) => ({
-        ...(device.qdev === undefined ? {} : { 'io-status': device.ioStatus }),
-        device: device.config.id,
+      disks(target).map((disk) => ({
+        ...(disk.user === undefined ? {} : { 'io-status': ioStatus(target) }),
+        device: disk.id,
         locked: false,
-        removable: device.qdev === undefined,
-        inserted: inserted(device, 'format'),
-        ...(device.qdev === undefined ? {} : { qdev: device.qdev }),
+        removable: disk.user === undefined,
+        ...(disk.root === undefined ? {} : { inserted: nodeJson(target, disk.root, disk) }),
+        ...(disk.user === undefined ? {} : { qdev: disk.user.path }),
         type: 'unknown',
       })),
   }),
@@ -151,10 +143,9 @@ export const blockCommands = [
     help: 'The layers of the disks: format over file',
     arguments: { 'flat?': bool },
     returns: array(NODE),
+    // The newest first, as in QEMU.
     run: (_, target) =>
-      blockDevices(target)
-        .filter(({ backend }) => backend !== undefined)
-        .flatMap((device) => [inserted(device, 'format')!, inserted(device, 'file')!]),
+      [...target.backends.disks.graph.nodes.values()].reverse().map((node) => nodeJson(target, node)),
   }),
   command({
     name: 'query-blockstats',
@@ -169,16 +160,18 @@ export const blockCommands = [
         'parent?': object({ 'node-name?': str, stats: STATS }),
       }),
     ),
-    run: (_, target) => {
+    run: (given, target) => {
       const now = target.host.time.monotonic();
-      return blockDevices(target).map((device) => ({
-        device: device.config.id,
-        ...(device.backend === undefined
-          ? {}
-          : { parent: { stats: stats(device.backend, now), 'node-name': device.fileNodeName } }),
-        stats: stats(device.backend, now),
-        ...(device.backend === undefined ? {} : { 'node-name': device.nodeName }),
-        ...(device.qdev === undefined ? {} : { qdev: device.qdev }),
+      const above = (node: BlockNode): AccountedBackend | undefined =>
+        disks(target).find(({ root }) => root === node || root?.file === node)?.backend;
+      if (given['query-nodes'] === true)
+        return [...target.backends.disks.graph.nodes.values()].map((node) => nodeStats(node, above(node)));
+      return disks(target).map(({ id, root, backend, user }) => ({
+        device: id,
+        ...(root?.file === undefined ? {} : { parent: nodeStats(root.file, backend) }),
+        stats: stats(backend, now, true),
+        ...(root === undefined ? {} : { 'node-name': root.name }),
+        ...(user === undefined ? {} : { qdev: user.path }),
       }));
     },
   }),

@@ -3,39 +3,15 @@ import { checkId } from '../../../qapi/options.ts';
 import type { OptionEntry } from '../../../qapi/options.ts';
 import type { Property } from '../../../qapi/property.ts';
 import { OBJECT_TYPES } from '../../../qapi/schema/object.ts';
-import { formatValue } from '../../../qapi/values.ts';
 import { configureObject, deviceConfig } from '../../../machine/configure.ts';
 import { findClass } from '../../../machine/registry.ts';
 import type { PlacedDevice } from '../../../machine/board.ts';
-import type { JsonObject, JsonValue } from '../../json/value.ts';
-import { Float, isObject } from '../../json/value.ts';
 import { propertyInfo } from '../../properties.ts';
 import type { MonitorTarget } from '../../target.ts';
 import { command } from '../command.ts';
+import { toEntries } from '../entries.ts';
 import { deviceNotFound, QmpError } from '../error.ts';
 import { any, array, object, oneOf, str } from '../types.ts';
-
-/** Members of a JSON object as the option parser has them: `{"a": {"b": 1}}` is `a.b=1`. */
-export function toEntries(given: JsonObject, prefix = ''): OptionEntry[] {
-  return Object.entries(given).flatMap(([key, value]): OptionEntry[] => {
-    const name = prefix + key;
-    if (value === undefined) return [];
-    if (isObject(value)) return toEntries(value, `${name}.`);
-    if (Array.isArray(value))
-      return (value as readonly JsonValue[]).flatMap((item, index) =>
-        toEntries({ [index]: item }, `${name}.`),
-      );
-    if (value === null) throw new QmpError(`Invalid parameter type for '${name}', expected: string`);
-    return [
-      {
-        name,
-        value: formatValue(
-          value instanceof Float ? value.value : (value as string | number | bigint | boolean),
-        ),
-      },
-    ];
-  });
-}
 
 export function addDevice(target: MonitorTarget, entries: readonly OptionEntry[]): PlacedDevice {
   return target.board.plugDevice(deviceConfig(entries, 'device_add'));
