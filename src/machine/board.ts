@@ -8,6 +8,7 @@ import type { PciFunction } from '../core/pci.ts';
 import type { Tracer } from '../core/trace.ts';
 import type { KernelCache } from '../boot/linux.ts';
 import { ramBelow4G as lowRam } from '../pc/info.ts';
+import type { PciBus } from '../pc/pci/bus.ts';
 import { Platform } from '../pc/platform.ts';
 import { blame, blamed } from '../qapi/parse-command-line.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
@@ -29,7 +30,7 @@ import type {
   DeviceRequest,
   PluggedDevice,
 } from './registry.ts';
-import { readRequest, requireClass } from './registry.ts';
+import { functionOf, readRequest, requireClass } from './registry.ts';
 
 export interface BoardParts {
   readonly config: MachineConfig;
@@ -77,9 +78,6 @@ export interface PcBoard extends Board {
    */
   unplugDevice(placed: PlacedDevice): void;
 }
-
-/** Nanoseconds after which a guest that has not given a slot back may be asked again. */
-const UNPLUG_PATIENCE = 5e9;
 
 export async function buildBoard(parts: BoardParts): Promise<PcBoard> {
   const { config, host, clock, tracer } = parts;
@@ -185,7 +183,7 @@ class MachineBoard implements PcBoard {
   readonly #buses: DeviceBus[] = [];
   /** How each device gives back what it has claimed. */
   readonly #releases = new Map<PlacedDevice, () => void>();
-  /** When the guest was asked to give a device back. */
+  /** When the guest was asked to give a device back, in milliseconds of the machine's time. */
   readonly #leaving = new Map<PlacedDevice, number>();
   #anonymous = 0;
   /** Devices come into a running machine from now on. */
@@ -227,7 +225,7 @@ class MachineBoard implements PcBoard {
     await this.#addFwCfg();
     for (const netdev of backends.unused()) host.warn(`netdev ${netdev} has no peer`);
     this.platform.hotplug.onRemoved = ({ fn }) => {
-      const placed = this.placed.find(({ device }) => device.pci === fn);
+      const placed = this.placed.find(({ device }) => functionOf(device) === fn);
       if (placed !== undefined) this.#removed(placed);
     };
     this.#complete = true;
@@ -241,14 +239,14 @@ class MachineBoard implements PcBoard {
   plugDevice(config: DeviceConfig): PlacedDevice {
     const { host, backends } = this.#parts;
     const deviceClass = requireClass(config.driver);
-    if (this.#complete && deviceClass.bus !== 'virtio-serial-bus') this.#checkHotplug(deviceClass.bus);
     const request = readRequest(config, deviceClass, (message) => host.warn(`${config.origin}: ${message}`));
     const { id } = request;
+    const context = (this.#deviceContext ??= this.#context());
+    if (this.#complete) this.#checkHotplug(deviceClass.bus, () => this.#pciBus(request));
     if (id !== undefined && this.placed.some(({ device }) => device.id === id))
       throw new UsageError(
         this.#complete ? `Duplicate device ID '${id}'` : `Duplicate ID '${id}' for device`,
       );
-    const context = (this.#deviceContext ??= this.#context());
     this.#path = this.#newPath(id);
     const { made, release } = backends.claiming(() => deviceClass.create(context, request));
     const placed = this.#place(made, this.#path, request, deviceClass);
@@ -262,23 +260,25 @@ class MachineBoard implements PcBoard {
       device.unplug();
       return this.#removed(placed);
     }
-    this.#checkHotplug(deviceClass?.bus ?? 'PCI');
-    const now = this.#parts.clock.now();
+    const fn = functionOf(device);
+    const place = fn === undefined ? undefined : this.platform.pci.placeOf(fn);
+    this.#checkHotplug(deviceClass?.bus ?? 'PCI', () => place?.bus ?? this.platform.pci);
+    const now = Math.floor(this.#parts.clock.now() / 1e6);
     const asked = this.#leaving.get(placed);
-    if (asked !== undefined && now - asked < UNPLUG_PATIENCE)
+    // QEMU's rule for ACPI: to be asked again at once, but in the first millisecond of the machine's time.
+    if (asked === 0 || (asked ?? now) > now)
       throw new UsageError(`Device ${device.id ?? device.className} is already in the process of unplug`);
-    const place = device.pci === undefined ? undefined : this.platform.pci.placeOf(device.pci);
     if (place === undefined)
       throw new UsageError(`Device '${device.className}' does not support hotplugging`);
-    this.platform.hotplug.requestRemove(place.slot);
+    this.platform.hotplug.requestRemove(place.bus, place.slot);
     this.#leaving.set(placed, now);
   }
 
-  /** QEMU's root bus of q35 has no slots that can be plugged, and ISA never had. */
-  #checkHotplug(bus: BusType): void {
-    const name = bus === 'PCI' ? this.platform.pci.name : 'isa.0';
-    if (bus !== 'PCI' || this.#parts.config.machine !== 'pc')
-      throw new UsageError(`Bus '${name}' does not support hotplugging`);
+  /** Ports come and go on any controller; ISA never had it, and of PCI buses those with slots that can be plugged. */
+  #checkHotplug(type: BusType, bus: () => PciBus): void {
+    if (type === 'virtio-serial-bus') return;
+    const { name, hotplug } = type === 'PCI' ? bus() : { name: 'isa.0', hotplug: false };
+    if (!hotplug) throw new UsageError(`Bus '${name}' does not support hotplugging`);
   }
 
   #newPath(id: string | undefined): string {
@@ -293,8 +293,9 @@ class MachineBoard implements PcBoard {
     this.#leaving.delete(placed);
     const { events } = this.#parts;
     if (device.carries !== undefined) {
-      // Whatever sits on its bus goes with it.
-      for (const other of this.placed.filter(({ device: { bus } }) => bus === device.carries!.name)) {
+      // Whatever sits on its bus goes with it, what came last first.
+      const on = this.placed.filter(({ device: { bus } }) => bus === device.carries!.name);
+      for (const other of on.reverse()) {
         other.device.unplug?.();
         this.#removed(other);
       }
@@ -304,8 +305,11 @@ class MachineBoard implements PcBoard {
     void Promise.resolve(device.close?.()).catch((error: unknown) => this.#parts.host.warn(String(error)));
     this.#releases.get(placed)?.();
     this.#releases.delete(placed);
-    if (device.pci !== undefined) events.emit('deviceDeleted', undefined, `${path}/virtio-backend`);
-    events.emit('deviceDeleted', device.id, path);
+    // Told when whoever asked has been answered, as by QEMU.
+    void this.#parts.host.yieldToHost().then(() => {
+      if (device.pci !== undefined) events.emit('deviceDeleted', undefined, `${path}/virtio-backend`);
+      events.emit('deviceDeleted', device.id, path);
+    });
   }
 
   async reset(): Promise<void> {
@@ -366,7 +370,7 @@ class MachineBoard implements PcBoard {
 
   #context(): DeviceContext {
     const { config, clock, tracer, backends, control, host } = this.#parts;
-    const counts = new Map<BusType, number>();
+    const counts = new Map<string, number>();
     return {
       events: this.#parts.events,
       path: () => this.#path,
@@ -379,10 +383,12 @@ class MachineBoard implements PcBoard {
       backends,
       control,
       random: (view) => host.random(view),
+      pciBus: (request) => this.#pciBus(request),
       plugPci: (fn, request) => this.#plugPci(fn, request),
       isaIrq: (irq) => this.platform.isaIrq(irq),
       attachSerial: (index, request) => this.#attachSerial(index, request),
       portNames: new Set(),
+      chassisSlots: new Set(),
       macs: new Set(),
       busName: (type, id) => {
         const count = counts.get(type) ?? 0;
@@ -396,15 +402,26 @@ class MachineBoard implements PcBoard {
     };
   }
 
+  /** The PCI bus that `bus=` names; QEMU takes the root bus's name without its number, too. */
+  #pciBus({ bus, className }: DeviceRequest): PciBus {
+    const { pci } = this.platform;
+    if (bus === undefined || bus === pci.name || bus === pci.name.replace(/\.0$/, '')) return pci;
+    return this.#findBus('PCI', bus, className) as PciBus;
+  }
+
   #plugPci(fn: PciFunction, request: DeviceRequest): void {
-    const name = this.platform.pci.name;
-    if (request.bus !== undefined && request.bus !== name && request.bus !== name.replace(/\.0$/, ''))
-      throw new UsageError(`Bus '${request.bus}' not found (there is: ${name})`);
+    const bus = this.#pciBus(request);
     const addr = request.values.addr as number | undefined;
     const label = request.id === undefined ? request.className : `${request.className},id=${request.id}`;
     const place = addr === undefined ? undefined : { slot: addr >> 3, function: addr & 7 };
-    if (this.#complete) this.platform.hotplug.add(fn, label, place);
-    else this.platform.pci.add(fn, label, place);
+    const { slot } = this.#complete
+      ? this.platform.hotplug.add(bus, fn, label, place)
+      : bus.add(fn, label, place);
+    if (bus.kind === 'port' && slot !== 0)
+      // "The link behind a Downstream Port has only Device 0" (PCI Express Base 3.0 §7.3.1).
+      this.#parts.host.warn(
+        `PCI: slot ${slot} is not valid for ${request.className}, parent device only allows plugging into slot 0.`,
+      );
   }
 
   #attachSerial(index: number, request: DeviceRequest): void {
@@ -424,7 +441,7 @@ class MachineBoard implements PcBoard {
       if (bus === undefined && [this.platform.pci.name, 'isa.0'].includes(name))
         throw new UsageError(`Device '${device}' can't go on ${name === 'isa.0' ? 'ISA' : 'PCI'} bus`);
       if (bus === undefined) {
-        const names = this.#buses.map((candidate) => candidate.name);
+        const names = [this.platform.pci, ...this.#buses].map((candidate) => candidate.name);
         throw new UsageError(
           `Bus '${name}' not found${names.length > 0 ? ` (there is: ${names.join(', ')})` : ''}`,
         );

@@ -14,10 +14,12 @@ import { lastValue } from '../qapi/options.ts';
 import type { Property, PropertyValue } from '../qapi/property.ts';
 import { readProperties } from '../qapi/read.ts';
 import { didYouMean } from '../qapi/suggest.ts';
+import type { PciBus } from '../pc/pci/bus.ts';
 import type { SerialPort } from '../virtio/device/console/port.ts';
 import type { VirtioPci } from '../virtio/transport/pci.ts';
 import type { Backends } from './backends.ts';
 import type { DeviceConfig } from './config.ts';
+import { bridgeClasses } from './devices/bridges.ts';
 import { isaClasses } from './devices/isa.ts';
 import { virtioClasses } from './devices/virtio.ts';
 import type { Emitter } from './events.ts';
@@ -42,6 +44,8 @@ export interface PluggedDevice {
   readonly className: string;
   /** The function that carries it, for virtio devices on PCI. */
   readonly pci?: VirtioPci;
+  /** The function that it is, for other devices on PCI. */
+  readonly fn?: PciFunction;
   /** The port, for those of a virtio-serial controller. */
   readonly port?: SerialPort;
   /** What it sits on, where that is not the machine's PCI or ISA bus. */
@@ -68,7 +72,9 @@ export interface DeviceContext {
   readonly control: MachineControl;
   /** Fills with random bytes. */
   random(view: Uint8Array): void;
-  /** Puts a function on the PCI bus: at `addr`, or in the first free slot. */
+  /** The PCI bus that a device is asked to sit on: the machine's first unless `bus=` says otherwise. */
+  pciBus(request: DeviceRequest): PciBus;
+  /** Puts a function on that bus: at `addr`, or in the first free slot. */
   plugPci(fn: PciFunction, request: DeviceRequest): void;
   isaIrq(irq: number): IrqLine;
   /** Adds a serial port that the platform knows of (for ACPI). */
@@ -77,8 +83,10 @@ export interface DeviceContext {
   readonly portNames: Set<string>;
   /** Ethernet addresses in use. */
   readonly macs: Set<string>;
-  /** The name of the bus that a device carries: from its id, or from the type and a number. */
-  busName(type: BusType, id: string | undefined): string;
+  /** Slots of PCI Express ports in use, as `chassis.slot`. */
+  readonly chassisSlots: Set<string>;
+  /** The name of the bus that a device carries: from its id, or from the kind of bus and a number. */
+  busName(kind: BusType | 'pcie', id: string | undefined): string;
   /** The name of the bus whose owner this is. */
   busOf(owner: unknown): string;
   /** What the bus called `name` carries, or without a name the first of the type that has room. */
@@ -102,6 +110,9 @@ export interface DeviceRequest {
   readonly origin: string;
 }
 
+/** The PCI function of a device, where it has one. */
+export const functionOf = (device: PluggedDevice): PciFunction | undefined => device.pci ?? device.fn;
+
 export interface DeviceClass {
   readonly name: string;
   readonly alias?: string;
@@ -114,7 +125,7 @@ export interface DeviceClass {
   create(context: DeviceContext, request: DeviceRequest): PluggedDevice;
 }
 
-export const DEVICE_CLASSES: readonly DeviceClass[] = [...virtioClasses, ...isaClasses];
+export const DEVICE_CLASSES: readonly DeviceClass[] = [...virtioClasses, ...bridgeClasses, ...isaClasses];
 
 export function findClass(driver: string, classes = DEVICE_CLASSES): DeviceClass | undefined {
   return classes.find(

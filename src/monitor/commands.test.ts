@@ -191,7 +191,7 @@ describe('devices', () => {
     await using rig = await MonitorRig.ready('-chardev null,id=c1 -chardev null,id=c2');
     await rig.run('device_add', { driver: 'virtio-serial-pci', id: 's1', addr: '6' });
     await rig.run('device_add', { driver: 'virtserialport', bus: 's1.0', chardev: 'c1', id: 'q1' });
-    expect(rig.made.board.platform.hotplug.state.up).toBe(1 << 6);
+    expect(rig.made.board.platform.hotplug.state.events[0]?.up).toBe(1 << 6);
     expect(await rig.run('device_del', { id: 's1' })).toEqual({});
     expect(await rig.run('device_del', { id: 's1' })).toEqual(
       failure('Device s1 is already in the process of unplug'),

@@ -1,5 +1,8 @@
 /** PCI functions as monitors show them: classes by name, BARs and where they are now. */
-import type { PciFunction } from '../core/pci.ts';
+import { type PciFunction, PCI_PRIMARY_BUS } from '../core/pci.ts';
+import { functionOf } from '../machine/registry.ts';
+import type { BridgeWindow } from '../pc/pci/bridge.ts';
+import { PciBridge } from '../pc/pci/bridge.ts';
 import type { PlacedFunction } from '../pc/pci/bus.ts';
 import type { MonitorTarget } from './target.ts';
 
@@ -44,7 +47,20 @@ export interface BarInfo {
   readonly address: number | undefined;
 }
 
+/** What a bridge forwards, and to which buses. */
+export interface BridgeInfo {
+  readonly primary: number;
+  readonly secondary: number;
+  readonly subordinate: number;
+  readonly io: BridgeWindow;
+  readonly memory: BridgeWindow;
+  readonly prefetchable: BridgeWindow;
+  /** What is behind it, once its bus has a number. */
+  readonly devices: readonly PciInfo[];
+}
+
 export interface PciInfo {
+  readonly bus: number;
   readonly slot: number;
   readonly function: number;
   readonly id: string;
@@ -52,8 +68,10 @@ export interface PciInfo {
   readonly className: string | undefined;
   readonly vendor: number;
   readonly device: number;
-  readonly subsystemVendor: number;
-  readonly subsystem: number;
+  /** Bridges have none. */
+  readonly subsystemVendor: number | undefined;
+  readonly subsystem: number | undefined;
+  readonly bridge: BridgeInfo | undefined;
   /** 0 when it has none, 1 for INTA#. */
   readonly pin: number;
   readonly line: number;
@@ -77,10 +95,26 @@ function barsOf(fn: PciFunction): BarInfo[] {
   );
 }
 
-export function pciInfo(target: MonitorTarget, { fn, slot, function: number }: PlacedFunction): PciInfo {
-  const classCode = fn.word(CLASS);
-  const placed = target.board.placed.find(({ device }) => device.pci === fn);
+function bridgeInfo(target: MonitorTarget, bridge: PciBridge): BridgeInfo {
+  const { secondaryNumber, secondary } = bridge;
   return {
+    primary: bridge.byte(PCI_PRIMARY_BUS),
+    secondary: secondaryNumber,
+    subordinate: bridge.subordinateNumber,
+    io: bridge.ioWindow,
+    memory: bridge.memoryWindow,
+    prefetchable: bridge.prefetchableWindow,
+    devices: secondaryNumber === 0 ? [] : secondary.functions.map((placed) => pciInfo(target, placed)),
+  };
+}
+
+export function pciInfo(target: MonitorTarget, place: PlacedFunction): PciInfo {
+  const { fn, bus, slot, function: number } = place;
+  const classCode = fn.word(CLASS);
+  const placed = target.board.placed.find(({ device }) => functionOf(device) === fn);
+  const bridge = fn instanceof PciBridge ? bridgeInfo(target, fn) : undefined;
+  return {
+    bus: bus.number,
     slot,
     function: number,
     id: placed?.device.id ?? '',
@@ -88,13 +122,15 @@ export function pciInfo(target: MonitorTarget, { fn, slot, function: number }: P
     className: UNNAMED.has(classCode) ? undefined : CLASS_NAMES[classCode],
     vendor: fn.word(VENDOR),
     device: fn.word(DEVICE),
-    subsystemVendor: fn.word(SUBSYSTEM_VENDOR),
-    subsystem: fn.word(SUBSYSTEM),
+    subsystemVendor: bridge === undefined ? fn.word(SUBSYSTEM_VENDOR) : undefined,
+    subsystem: bridge === undefined ? fn.word(SUBSYSTEM) : undefined,
+    bridge,
     pin: fn.byte(INTERRUPT_PIN),
     line: fn.byte(INTERRUPT_LINE),
     bars: barsOf(fn),
   };
 }
 
+/** Those of the root bus; others are in their bridges' `devices`. */
 export const pciInfos = (target: MonitorTarget): PciInfo[] =>
   target.board.platform.pci.functions.map((placed) => pciInfo(target, placed));

@@ -3,6 +3,7 @@
  * behind them, chardevs and objects. Properties are those that the classes declare.
  */
 import type { PlacedDevice } from '../machine/board.ts';
+import { functionOf } from '../machine/registry.ts';
 import type { Property, PropertyValue } from '../qapi/property.ts';
 import { VirtioBalloon } from '../virtio/device/balloon/device.ts';
 import { uuidOf } from './qmp/commands/status.ts';
@@ -49,14 +50,15 @@ function declared(placed: PlacedDevice, properties: readonly Property[]): QomPro
 function deviceNode(target: MonitorTarget, placed: PlacedDevice): QomNode {
   const { device, deviceClass } = placed;
   const { pci } = device;
+  const fn = functionOf(device);
   const properties = declared(placed, deviceClass?.properties ?? []).map((property) => {
-    if (pci === undefined) return property;
-    if (property.name === 'addr') {
-      const place = target.board.platform.pci.placeOf(pci);
+    if (property.name === 'addr' && fn !== undefined) {
+      const place = target.board.platform.pci.placeOf(fn);
       return { ...property, get: () => (place === undefined ? -1 : place.slot * 8 + place.function) };
     }
     // What was left to the device is shown as what it has chosen.
-    if (property.name === 'vectors') return { ...property, get: () => pci.msix?.vectors ?? 0 };
+    if (property.name === 'vectors' && pci !== undefined)
+      return { ...property, get: () => pci.msix?.vectors ?? 0 };
     return property;
   });
   const common = [

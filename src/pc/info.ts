@@ -92,6 +92,11 @@ export interface PlatformInfo {
   readonly hasKeyboardController: boolean;
   /** ACPI PCI hot-plug registers (QEMU's layout), reserved even while hot-plug is not offered. */
   readonly pciHotplugPort: AddressWindow;
+  /**
+   * Buses whose slots can be plugged, in the order of their bus selectors: each by the device and function numbers
+   * (slot * 8 + function) of the bridges between the root bus and it, none for the root bus itself.
+   */
+  readonly hotplugBuses: readonly (readonly number[])[];
   /** General-purpose event of PCI hot-plug: _E01. */
   readonly pciHotplugGpe: number;
   /** fw_cfg: selector at the base, DMA at +4. */
@@ -149,6 +154,7 @@ export function platformFacts(
     readonly ramAbove4G: number;
     readonly hpet: boolean;
     readonly serialPorts?: readonly SerialPortInfo[];
+    readonly hotplugBuses?: readonly (readonly number[])[];
   },
 ): PlatformInfo {
   const pc = machine === 'pc';
@@ -205,6 +211,7 @@ export function platformFacts(
     serialPorts: options.serialPorts ?? [],
     hasKeyboardController: true,
     pciHotplugPort: pc ? { base: 0xae00, size: 0x18 } : { base: 0xcc0, size: 0x18 },
+    hotplugBuses: options.hotplugBuses ?? (pc ? [[]] : []),
     pciHotplugGpe: 1,
     fwCfgPort: PC.fwCfgPort,
   };

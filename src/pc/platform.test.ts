@@ -281,7 +281,7 @@ describe('hot-plug by ACPI', () => {
 
   it('tells of a new function once', () => {
     const { pc, handle, read } = running();
-    pc.platform.hotplug.add(new Probe(), 'late', { slot: 5, function: 0 });
+    pc.platform.hotplug.add(pc.platform.pci, new Probe(), 'late', { slot: 5, function: 0 });
     expect(handle()).toBe(true);
     expect(read(0)).toBe(1 << 5);
     expect(read(0)).toBe(0);
@@ -292,9 +292,9 @@ describe('hot-plug by ACPI', () => {
   it('removes a function when the guest gives its slot back', () => {
     const { pc, handle, read, write, removed } = running();
     const fn = new Probe();
-    pc.platform.hotplug.add(fn, 'late', { slot: 5, function: 0 });
+    pc.platform.hotplug.add(pc.platform.pci, fn, 'late', { slot: 5, function: 0 });
     handle();
-    pc.platform.hotplug.requestRemove(5);
+    pc.platform.hotplug.requestRemove(pc.platform.pci, 5);
     expect(handle()).toBe(true);
     expect(read(4)).toBe(1 << 5);
     expect(pc.config(5, 0, 0)).toBe(0x10001af4);
@@ -306,7 +306,7 @@ describe('hot-plug by ACPI', () => {
 
   it('never gives the chipset away', () => {
     const { pc, read, write } = running();
-    expect(() => pc.platform.hotplug.requestRemove(1)).toThrow('not hot-pluggable');
+    expect(() => pc.platform.hotplug.requestRemove(pc.platform.pci, 1)).toThrow('not hot-pluggable');
     expect(read(0x0c)).toBe(0xfffffffc);
     write(8, 0xffffffff);
     expect(pc.config(0, 0, 0)).toBe(0x12378086);
@@ -319,8 +319,8 @@ describe('hot-plug by ACPI', () => {
 
   it('finishes a removal at a reset', () => {
     const { pc, removed } = running();
-    pc.platform.hotplug.add(new Probe(), 'late', { slot: 5, function: 0 });
-    pc.platform.hotplug.requestRemove(5);
+    pc.platform.hotplug.add(pc.platform.pci, new Probe(), 'late', { slot: 5, function: 0 });
+    pc.platform.hotplug.requestRemove(pc.platform.pci, 5);
     pc.platform.reset();
     expect(removed).toEqual(['late']);
     expect(pc.config(5, 0, 0)).toBe(0xffffffff);
@@ -331,13 +331,13 @@ describe('hot-plug by ACPI', () => {
     const ranges = pc.ports.ranges.length + pc.mmio.ranges.length;
     for (let i = 0; i < 1000; i++) {
       const fn = new Probe();
-      const { slot } = pc.platform.hotplug.add(fn, `p${i}`);
+      const { slot } = pc.platform.hotplug.add(pc.platform.pci, fn, `p${i}`);
       pc.setConfig(slot, 0, 0x10, 0xd000);
       pc.setConfig(slot, 0, 0x20, 0xe0000000);
       pc.setConfig(slot, 0, 0x04, 7);
       fn.setIntx(true);
       expect(slot).toBe(3);
-      pc.platform.hotplug.requestRemove(slot);
+      pc.platform.hotplug.requestRemove(pc.platform.pci, slot);
       write(8, 1 << slot);
     }
     expect(pc.ports.ranges.length + pc.mmio.ranges.length).toBe(ranges);

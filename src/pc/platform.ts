@@ -29,7 +29,7 @@ import {
   platformFacts,
 } from './info.ts';
 import { DmaRegisters, Port92, addQuietPorts } from './legacy.ts';
-import { PciBus } from './pci/bus.ts';
+import { PciBus, devfn } from './pci/bus.ts';
 import { ConfigPorts, ecamHandler } from './pci/config.ts';
 import { PIRQ_IRQS, assignResources } from './pci/firmware.ts';
 import { PciHotplug } from './pci/hotplug.ts';
@@ -159,6 +159,9 @@ export class Platform {
         : new PirqRouter(8, isa, (pirq, level) => this.ioapic.setLine(16 + pirq, level));
     this.pci = new PciBus({
       name: options.machine === 'pc' ? 'pci.0' : 'pcie.0',
+      kind: options.machine === 'pc' ? 'conventional' : 'root-complex',
+      // The slots of q35's root bus cannot be plugged, in QEMU as here: that is what root ports are for.
+      hotplug: options.machine === 'pc',
       ports,
       mmio,
       tracer,
@@ -169,21 +172,20 @@ export class Platform {
     if (options.reserveVgaSlot ?? options.machine === 'pc') {
       this.pci.reserveSlot(options.machine === 'pc' ? 2 : 1);
     }
-    const lookup = (bus: number): PciBus | undefined => (bus === 0 ? this.pci : undefined);
+    const lookup = (bus: number): PciBus | undefined => this.pci.withNumber(bus);
     const config = new ConfigPorts(ports, lookup, reset);
     this.#chipset =
       options.machine === 'pc' ? this.#makePc(router) : this.#makeQ35(router, ecamHandler(lookup));
-    const chipset = new Set(this.pci.functions.map((placed) => placed.slot));
     let fixed = 0;
-    for (const slot of chipset) fixed |= 1 << slot;
+    for (const { slot } of this.pci.functions) fixed |= 1 << slot;
     const { pciHotplugPort, pciHotplugGpe } = this.info;
-    this.hotplug = new PciHotplug(
+    this.hotplug = new PciHotplug({
       ports,
-      pciHotplugPort,
-      this.pci,
-      () => fixed,
-      () => this.power.raiseGpe(pciHotplugGpe),
-    );
+      window: pciHotplugPort,
+      root: this.pci,
+      fixed,
+      raise: () => this.power.raiseGpe(pciHotplugGpe),
+    });
     // Devices before the controllers that their lines end in.
     this.#resets = [
       () => this.hotplug.reset(),
@@ -208,12 +210,15 @@ export class Platform {
   /** What tables and loaders need to know; serial ports as they are now. */
   get info(): PlatformInfo {
     const below = ramIn(this.#options.memory, 0, 2 ** 32);
+    // While the platform is built there is none yet.
+    const hotplug = this.hotplug as PciHotplug | undefined;
     return platformFacts(this.machine, {
       cpuCount: this.#options.processors.length,
       ramBelow4G: below,
       ramAbove4G: ramIn(this.#options.memory, 2 ** 32, Number.POSITIVE_INFINITY),
       hpet: this.#options.hpet !== false,
       serialPorts: SERIAL_PORTS.filter((port) => this.serial[port.index] !== undefined),
+      hotplugBuses: hotplug === undefined ? [] : hotplug.buses.map((bus) => wayTo(bus)),
     });
   }
 
@@ -391,6 +396,14 @@ export class Platform {
       },
     };
   }
+}
+
+/** Device and function numbers of the bridges from the root to a bus. */
+function wayTo(bus: PciBus): number[] {
+  const { upstream } = bus;
+  if (upstream === undefined) return [];
+  const place = upstream.bus.placeOf(upstream.bridge)!;
+  return [...wayTo(upstream.bus), devfn(place.slot, place.function)];
 }
 
 function ramIn(memory: GuestMemory, from: number, to: number): number {

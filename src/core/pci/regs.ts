@@ -41,5 +41,25 @@ export const PCI_CAP_ID_VNDR = 0x09;
 export const PCI_CAP_ID_EXP = 0x10;
 export const PCI_CAP_ID_MSIX = 0x11;
 
+// Header type 1: PCI-to-PCI bridges (PCI-to-PCI Bridge Architecture 1.2 §3.2).
+export const PCI_HEADER_TYPE_BRIDGE = 0x01;
+export const PCI_PRIMARY_BUS = 0x18;
+export const PCI_SECONDARY_BUS = 0x19;
+export const PCI_SUBORDINATE_BUS = 0x1a;
+export const PCI_IO_BASE = 0x1c;
+export const PCI_IO_LIMIT = 0x1d;
+export const PCI_SEC_STATUS = 0x1e;
+export const PCI_MEMORY_BASE = 0x20;
+export const PCI_MEMORY_LIMIT = 0x22;
+export const PCI_PREF_MEMORY_BASE = 0x24;
+export const PCI_PREF_MEMORY_LIMIT = 0x26;
+export const PCI_PREF_BASE_UPPER32 = 0x28;
+export const PCI_PREF_LIMIT_UPPER32 = 0x2c;
+export const PCI_BRIDGE_CONTROL = 0x3e;
+export const PCI_BRIDGE_CTL_SERR = 0x02;
+export const PCI_BRIDGE_CTL_BUS_RESET = 0x40;
+
+export const PCI_CAP_ID_SSVID = 0x0d;
+
 export const PCI_CONFIG_SIZE = 256;
 export const PCIE_CONFIG_SIZE = 4096;

@@ -89,7 +89,10 @@ export function plugVirtio(
   defaults: VirtioPciOptions = {},
 ): VirtioPci {
   const options = { ...defaults, ...transportOptions(request.values, request.given, variant) };
-  const fn = new VirtioPci(device, { memory: context.memory, tracer: context.tracer }, options);
+  // A transitional device is a conventional one, wherever it sits.
+  const expressPort = variant !== 'transitional' && context.pciBus(request).kind === 'port';
+  const environment = { memory: context.memory, tracer: context.tracer };
+  const fn = new VirtioPci(device, environment, { ...options, expressPort });
   context.plugPci(fn, request);
   return fn;
 }

@@ -2,7 +2,8 @@
 import { formatIds } from './ids.ts';
 import { cards, formatMac, netdevs } from '../net-info.ts';
 import type { Card } from '../net-info.ts';
-import type { BarInfo, PciInfo } from '../pci-info.ts';
+import type { BridgeWindow } from '../../pc/pci/bridge.ts';
+import type { BarInfo, BridgeInfo, PciInfo } from '../pci-info.ts';
 import { pciInfos } from '../pci-info.ts';
 import { chardevInfos } from '../qmp/commands/chardev.ts';
 import type { MonitorTarget } from '../target.ts';
@@ -38,15 +39,32 @@ function barText({ bar, kind, prefetch, size, address }: BarInfo): string {
   );
 }
 
+function bridgeText({ primary, secondary, subordinate, io, memory, prefetchable }: BridgeInfo): string {
+  const range = ({ base, limit }: BridgeWindow, digits: number): string =>
+    `[0x${hex(base, digits)}, 0x${hex(limit, digits)}]`;
+  return [
+    `      BUS ${primary}.\n`,
+    `      secondary bus ${secondary}.\n`,
+    `      subordinate bus ${subordinate}.\n`,
+    `      IO range ${range(io, 4)}\n`,
+    `      memory range ${range(memory, 8)}\n`,
+    `      prefetchable memory range ${range(prefetchable, 8)}\n`,
+  ].join('');
+}
+
 function pciText(one: PciInfo): string {
   const title = one.className ?? `Class ${String(one.classCode).padStart(4, '0')}`;
   return [
-    `  Bus ${'0'.padStart(2)}, device ${String(one.slot).padStart(3)}, function ${one.function}:\n`,
+    `  Bus ${String(one.bus).padStart(2)}, device ${String(one.slot).padStart(3)}, function ${one.function}:\n`,
     `    ${title}: PCI device ${formatIds(one.vendor, one.device)}\n`,
-    `      PCI subsystem ${formatIds(one.subsystemVendor, one.subsystem)}\n`,
+    one.subsystemVendor === undefined
+      ? ''
+      : `      PCI subsystem ${formatIds(one.subsystemVendor, one.subsystem ?? 0)}\n`,
     one.pin === 0 ? '' : `      IRQ ${one.line}, pin ${'ABCD'[one.pin - 1]}\n`,
+    one.bridge === undefined ? '' : bridgeText(one.bridge),
     ...one.bars.map(barText),
     `      id "${one.id}"\n`,
+    ...(one.bridge?.devices.map(pciText) ?? []),
   ].join('');
 }
 

@@ -1,6 +1,9 @@
 /** `info qtree`, `info qom-tree` and `info mtree`: what hangs on what, and who answers where. */
 import type { AddressSpace } from '../../core/bus.ts';
 import type { PlacedDevice } from '../../machine/board.ts';
+import { functionOf } from '../../machine/registry.ts';
+import { PciBridge } from '../../pc/pci/bridge.ts';
+import type { PciBus } from '../../pc/pci/bus.ts';
 import { pciInfo } from '../pci-info.ts';
 import { showValue } from '../properties.ts';
 import type { QomNode } from '../qom.ts';
@@ -15,7 +18,8 @@ const hex = (value: number, digits: number): string => value.toString(16).padSta
 function deviceText(target: MonitorTarget, placed: PlacedDevice, indent: string): string {
   const { device, deviceClass, request } = placed;
   const { pci, port } = device;
-  const place = pci === undefined ? undefined : target.board.platform.pci.placeOf(pci);
+  const fn = functionOf(device);
+  const place = fn === undefined ? undefined : target.board.platform.pci.placeOf(fn);
   let text = `${indent}dev: ${device.className}, id "${device.id ?? ''}"\n`;
   for (const property of deviceClass?.properties ?? []) {
     let value = request?.values[property.name];
@@ -27,8 +31,8 @@ function deviceText(target: MonitorTarget, placed: PlacedDevice, indent: string)
     const info = pciInfo(target, place);
     const title = info.className ?? `Class ${hex(info.classCode, 4)}`;
     text +=
-      `${indent}  class ${title}, addr 00:${hex(info.slot, 2)}.${info.function}, pci id ` +
-      `${formatIds(info.vendor, info.device)} (sub ${formatIds(info.subsystemVendor, info.subsystem)})\n`;
+      `${indent}  class ${title}, addr ${hex(info.bus, 2)}:${hex(info.slot, 2)}.${info.function}, pci id ` +
+      `${formatIds(info.vendor, info.device)} (sub ${formatIds(info.subsystemVendor ?? 0, info.subsystem ?? 0)})\n`;
     for (const { bar, kind, address, size } of info.bars) {
       const start = address === undefined ? 0xffff_ffff_ffff_ffffn : BigInt(address);
       const end = BigInt.asUintN(64, start + BigInt(size) - 1n);
@@ -43,9 +47,24 @@ function deviceText(target: MonitorTarget, placed: PlacedDevice, indent: string)
   }
   const { carries } = device;
   if (carries === undefined) return text;
+  if (fn instanceof PciBridge) return text + busText(target, fn.secondary, `${indent}  `);
   text += `${indent}  bus: ${carries.name}\n${indent}    type ${carries.type}\n`;
   for (const other of target.board.placed)
     if (other.device.bus === carries.name) text += deviceText(target, other, `${indent}    `);
+  return text;
+}
+
+/** A PCI bus and what is on it. */
+function busText(target: MonitorTarget, bus: PciBus, indent: string): string {
+  let text = `${indent}bus: ${bus.name}\n${indent}  type ${bus.kind === 'conventional' ? 'PCI' : 'PCIE'}\n`;
+  for (const place of bus.functions) {
+    const placed = target.board.placed.find(({ device }) => functionOf(device) === place.fn);
+    if (placed !== undefined) text += deviceText(target, placed, `${indent}  `);
+    else
+      text +=
+        `${indent}  dev: ${place.label}, id ""\n` +
+        `${indent}    addr = ${hex(place.slot, 2)}.${place.function}\n`;
+  }
   return text;
 }
 
@@ -54,13 +73,7 @@ function infoQtree(target: MonitorTarget): string {
   const host = machine.config.machine === 'pc' ? 'i440FX-pcihost' : 'q35-pcihost';
   let text = 'bus: main-system-bus\n  type System\n';
   if (machine.config.hpet) text += '  dev: hpet, id ""\n';
-  text += `  dev: ioapic, id ""\n  dev: ${host}, id ""\n    bus: ${board.platform.pci.name}\n`;
-  text += `      type ${machine.config.machine === 'pc' ? 'PCI' : 'PCIE'}\n`;
-  for (const place of board.platform.pci.functions) {
-    const placed = board.placed.find(({ device }) => device.pci === place.fn);
-    if (placed !== undefined) text += deviceText(target, placed, '      ');
-    else text += `      dev: ${place.label}, id ""\n        addr = ${hex(place.slot, 2)}.${place.function}\n`;
-  }
+  text += `  dev: ioapic, id ""\n  dev: ${host}, id ""\n${busText(target, board.platform.pci, '    ')}`;
   for (const placed of board.placed)
     if (placed.deviceClass?.bus === 'ISA') text += deviceText(target, placed, '  ');
   return text;

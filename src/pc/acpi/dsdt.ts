@@ -35,7 +35,7 @@ export function buildDsdtBody(info: PlatformInfo): Aml {
     ...method('\\_PIC', 1, aml.store(aml.arg(0), '\\PICF')),
     ...name('\\_S5', pack(info.power.sleepTypeS5, info.power.sleepTypeS5, 0, 0)),
     ...scope('\\_SB', ...processors(info), rootBridge(info), ...links(info), ...systemDevices(info)),
-    ...(info.pciRouting === 'piix' ? hotplugEvent(info) : []),
+    ...(info.hotplugBuses.length > 0 ? hotplugEvent(info) : []),
   ];
 }
 
@@ -73,8 +73,7 @@ function rootBridge(info: PlatformInfo): Aml {
     ...(express ? [operatingSystemCapabilities()] : []),
     ...interruptRouting(info),
     isaBridge(info),
-    // The slots of q35's root bus cannot be plugged, in QEMU as here.
-    ...(express ? [] : hotplugSlots(info)),
+    ...(info.hotplugBuses.length > 0 ? hotplugSlots(info) : []),
   );
 }
 
@@ -84,7 +83,7 @@ function busCount(info: PlatformInfo): number {
 
 /**
  * _OSC of a PCI Express root (PCI Firmware 3.0 §4.5): the system gets PME (bit 2), AER (3) and the capability
- * structure (4); not native hot-plug, as the root bus has no hot-plug ports.
+ * structure (4); not native hot-plug, for slots are plugged by way of ACPI, as in QEMU 7.2.
  */
 function operatingSystemCapabilities(): Aml {
   const uuid = [

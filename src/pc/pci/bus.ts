@@ -1,12 +1,14 @@
 /**
  * A PCI bus: which function sits where, configuration accesses by number, BARs put into the address spaces, INTx pins
- * wired to the chipset's interrupt lines. Functions come and go while the machine runs. PCI 3.0 §3.2.2, §6.
+ * wired to the chipset's interrupt lines. Functions come and go while the machine runs; a bridge brings a bus of its
+ * own, which decodes what the bridge forwards. PCI 3.0 §3.2.2, §6; PCI-to-PCI Bridge Architecture 1.2.
  */
 import type { AccessSize, AddressSpace } from '../../core/bus.ts';
 import { UsageError, assert } from '../../core/errors.ts';
 import type { IrqLine, MsiTarget } from '../../core/irq.ts';
 import { type PciFunction, PCI_HEADER_TYPE, PCI_INTERRUPT_PIN } from '../../core/pci.ts';
 import type { Tracer } from '../../core/trace.ts';
+import { PciBridge } from './bridge.ts';
 import { RangePlacer } from './placer.ts';
 
 export const SLOTS = 32;
@@ -20,15 +22,22 @@ export function devfn(slot: number, fn: number): number {
 
 export interface PlacedFunction {
   readonly fn: PciFunction;
+  readonly bus: PciBus;
   readonly slot: number;
   readonly function: number;
   /** For messages: `virtio-blk-pci`, or with its id. */
   readonly label: string;
 }
 
+/** What a bus is to the devices on it: `port` is the link behind a PCI Express port, whose devices are endpoints. */
+export type PciBusKind = 'conventional' | 'root-complex' | 'port';
+
 export interface PciBusOptions {
-  /** `pci.0` or `pcie.0`. */
+  /** `pci.0` or `pcie.0`, or the id of the bridge that has it. */
   readonly name: string;
+  readonly kind: PciBusKind;
+  /** Functions can be plugged and unplugged while the machine runs. */
+  readonly hotplug: boolean;
   readonly ports: AddressSpace;
   readonly mmio: AddressSpace;
   readonly tracer: Tracer;
@@ -39,19 +48,59 @@ export interface PciBusOptions {
   readonly firstSlot: number;
 }
 
+/** The bridge that a bus is behind. */
+export interface Upstream {
+  readonly bus: PciBus;
+  readonly bridge: PciBridge;
+}
+
 export class PciBus {
   readonly name: string;
+  readonly kind: PciBusKind;
+  readonly hotplug: boolean;
   readonly #options: PciBusOptions;
+  /** Undefined for the root bus. */
+  readonly upstream: Upstream | undefined;
   readonly #functions = new Map<number, PlacedFunction>();
+  /** Shared by all buses of a tree: what one of them maps, another must not. */
   readonly #ioPlacer: RangePlacer;
   readonly #memPlacer: RangePlacer;
   readonly #reserved = new Set<number>();
 
-  constructor(options: PciBusOptions) {
+  constructor(options: PciBusOptions, upstream?: Upstream) {
     this.name = options.name;
+    this.kind = options.kind;
+    this.hotplug = options.hotplug;
     this.#options = options;
-    this.#ioPlacer = new RangePlacer(options.ports, options.tracer);
-    this.#memPlacer = new RangePlacer(options.mmio, options.tracer);
+    this.upstream = upstream;
+    const { ports, mmio, tracer } = options;
+    this.#ioPlacer = upstream === undefined ? new RangePlacer(ports, tracer) : upstream.bus.#ioPlacer;
+    this.#memPlacer = upstream === undefined ? new RangePlacer(mmio, tracer) : upstream.bus.#memPlacer;
+  }
+
+  /** The number by which configuration accesses reach it now; 0 for the root bus, and for one that none reach. */
+  get number(): number {
+    return this.upstream?.bridge.secondaryNumber ?? 0;
+  }
+
+  /** This bus and all behind it, each before those behind it. */
+  get tree(): readonly PciBus[] {
+    const behind = this.functions.flatMap(({ fn }) => (fn instanceof PciBridge ? [fn.secondary] : []));
+    return [this, ...behind.flatMap((bus) => bus.tree)];
+  }
+
+  /** The bus of this tree that configuration accesses with this bus number reach. */
+  withNumber(number: number): PciBus | undefined {
+    if (this.upstream === undefined && number === 0) return this;
+    for (const { fn } of this.#functions.values()) {
+      if (!(fn instanceof PciBridge)) continue;
+      const { secondaryNumber, subordinateNumber } = fn;
+      // A bridge without a number forwards nothing: 0 is the root bus.
+      if (secondaryNumber === 0) continue;
+      if (number === secondaryNumber) return fn.secondary;
+      if (number > secondaryNumber && number <= subordinateNumber) return fn.secondary.withNumber(number);
+    }
+    return undefined;
   }
 
   /** All functions by slot, then function. */
@@ -63,8 +112,13 @@ export class PciBus {
     return this.#functions.get(devfn(slot, fn))?.fn;
   }
 
+  /** Where a function is, on this bus or behind it. */
   placeOf(fn: PciFunction): PlacedFunction | undefined {
-    for (const placed of this.#functions.values()) if (placed.fn === fn) return placed;
+    for (const placed of this.#functions.values()) {
+      if (placed.fn === fn) return placed;
+      const behind = placed.fn instanceof PciBridge ? placed.fn.secondary.placeOf(fn) : undefined;
+      if (behind !== undefined) return behind;
+    }
     return undefined;
   }
 
@@ -94,7 +148,7 @@ export class PciBus {
       );
     }
     this.#checkMultiFunction(fn, label, slot, number);
-    const placed = { fn, slot, function: number, label };
+    const placed = { fn, bus: this, slot, function: number, label };
     this.#functions.set(devfn(slot, number), placed);
     const pin = fn.byte(PCI_INTERRUPT_PIN);
     const nowhere: IrqLine = { set: () => {} };
@@ -103,17 +157,33 @@ export class PciBus {
       msi: this.#options.msi,
       mappingChanged: () => this.#remap(placed),
     });
+    if (fn instanceof PciBridge) fn.attach(this.#behind(fn, slot));
+    this.upstream?.bridge.populated();
     this.#remap(placed);
     return placed;
+  }
+
+  /** The bus of a bridge in `slot`. Its pins are swizzled (PCI-to-PCI Bridge Architecture 1.2 §9.1). */
+  #behind(bridge: PciBridge, slot: number): PciBus {
+    const options: PciBusOptions = {
+      ...this.#options,
+      name: bridge.busName,
+      kind: bridge.express ? 'port' : 'conventional',
+      hotplug: bridge.hotplug,
+      intx: (behind, pin) => this.#options.intx(slot, (behind + pin) & 3),
+      firstSlot: 0,
+    };
+    return new PciBus(options, { bus: this, bridge });
   }
 
   /** Unplugs a function: its BARs vanish, its interrupt line falls. */
   remove(fn: PciFunction): void {
     const placed = this.placeOf(fn);
-    assert(placed !== undefined, `${this.name}: function is not on this bus`);
+    assert(placed?.bus === this, `${this.name}: function is not on this bus`);
+    if (fn instanceof PciBridge) for (const other of fn.secondary.functions) fn.secondary.remove(other.fn);
     fn.disconnect();
     for (let index = 0; index < 6; index++) {
-      const key = barKey(placed, index);
+      const key = this.#barKey(placed, index);
       this.#ioPlacer.place(key, undefined);
       this.#memPlacer.place(key, undefined);
     }
@@ -165,11 +235,19 @@ export class PciBus {
     }
   }
 
+  /** Whether an access to these addresses gets to this bus. */
+  #reaches(space: 'io' | 'mem', base: number, size: number): boolean {
+    const up = this.upstream;
+    return up === undefined || (up.bridge.forwards(space, base, size) && up.bus.#reaches(space, base, size));
+  }
+
   #remap(placed: PlacedFunction): void {
     const mappings = placed.fn.mappings();
     for (let index = 0; index < 6; index++) {
-      const key = barKey(placed, index);
-      const mapping = mappings.find((candidate) => candidate.index === index);
+      const key = this.#barKey(placed, index);
+      const mapping = mappings.find(
+        (one) => one.index === index && this.#reaches(one.space, one.base, one.bar.size),
+      );
       const range = mapping && {
         name: mapping.bar.name,
         base: mapping.base,
@@ -179,11 +257,24 @@ export class PciBus {
       this.#ioPlacer.place(key, mapping?.space === 'io' ? range : undefined);
       this.#memPlacer.place(key, mapping?.space === 'mem' ? range : undefined);
     }
+    // What a bridge forwards has changed: so has what is decoded behind it.
+    if (placed.fn instanceof PciBridge) {
+      const { secondary } = placed.fn;
+      for (const other of secondary.#functions.values()) secondary.#remap(other);
+    }
   }
-}
 
-function barKey(placed: PlacedFunction, index: number): string {
-  return `${devfn(placed.slot, placed.function)}.${index}`;
+  /** Unique in the tree: the way of devices and functions from the root. */
+  #barKey(placed: PlacedFunction, index: number): string {
+    return `${this.#way}${devfn(placed.slot, placed.function)}.${index}`;
+  }
+
+  get #way(): string {
+    if (this.upstream === undefined) return '';
+    const { bus, bridge } = this.upstream;
+    const { slot, function: number } = bus.placeOf(bridge)!;
+    return `${bus.#way}${devfn(slot, number)}/`;
+  }
 }
 
 /** Marks a function as one of several in its slot: to be set on function 0 (`multifunction=on`). */

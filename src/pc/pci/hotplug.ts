@@ -1,11 +1,13 @@
 /**
  * ACPI PCI hot-plug: the registers through which the guest's AML learns of functions that came or shall go, and gives
- * a slot back. QEMU docs/specs/acpi_pci_hotplug. Slots of one bus (BSEL 0); the events travel as GPE 1.
+ * a slot back. QEMU docs/specs/acpi_pci_hotplug. Each bus that can be plugged has a selector (BSEL); what happens on
+ * any of them travels as one general-purpose event.
  */
 import type { AddressSpace } from '../../core/bus.ts';
 import { UsageError } from '../../core/errors.ts';
 import type { PciFunction } from '../../core/pci.ts';
-import type { PciBus, PlacedFunction } from './bus.ts';
+import { PciBridge } from './bridge.ts';
+import { type PciBus, type PlacedFunction, SLOTS } from './bus.ts';
 
 // Registers, 32 bits each: slots added, slots to be removed, eject, removable slots, bus selector.
 const PCI_UP = 0x00;
@@ -14,40 +16,46 @@ const PCI_EJECT = 0x08;
 const PCI_REMOVABLE = 0x0c;
 const PCI_SELECT = 0x10;
 
-export interface PciHotplugState {
-  /** One bit for each slot. */
+/** What has happened on one bus: a bit for each slot. */
+export interface SlotEvents {
   up: number;
   down: number;
+}
+
+export interface PciHotplugState {
+  /** By bus selector; a bus on which nothing has happened has none. */
+  events: (SlotEvents | undefined)[];
   select: number;
 }
 
+export interface PciHotplugOptions {
+  readonly ports: AddressSpace;
+  readonly window: { readonly base: number; readonly size: number };
+  readonly root: PciBus;
+  /** Bits of the root bus's slots that belong to the chipset and stay. */
+  readonly fixed: number;
+  /** Sends the general-purpose event. */
+  readonly raise: () => void;
+}
+
 export class PciHotplug {
-  state: PciHotplugState = { up: 0, down: 0, select: 0 };
+  state: PciHotplugState = { events: [], select: 0 };
   /** A function has left its bus: the guest gave the slot back, or the machine was reset. */
   onRemoved: (placed: PlacedFunction) => void = () => {};
-  readonly #bus: PciBus;
+  readonly #root: PciBus;
   readonly #raise: () => void;
-  /** Slots that were there when the machine was built and belong to the chipset. */
-  readonly #fixed: () => number;
+  readonly #fixed: number;
+  /** Bridges that came while the machine ran go like other functions; the guest's tables know no slots behind them. */
+  readonly #late = new Set<PciFunction>();
 
-  /**
-   * @param fixed bits of the slots that cannot be removed
-   * @param raise sends the general-purpose event
-   */
-  constructor(
-    ports: AddressSpace,
-    window: { readonly base: number; readonly size: number },
-    bus: PciBus,
-    fixed: () => number,
-    raise: () => void,
-  ) {
-    this.#bus = bus;
-    this.#fixed = fixed;
-    this.#raise = raise;
-    ports.add({
+  constructor(options: PciHotplugOptions) {
+    this.#root = options.root;
+    this.#fixed = options.fixed;
+    this.#raise = options.raise;
+    options.ports.add({
       name: 'acpi-pci-hotplug',
-      base: window.base,
-      size: window.size,
+      base: options.window.base,
+      size: options.window.size,
       handler: {
         read: (offset, size) => (size === 4 ? this.#read(offset) : 0),
         write: (offset, size, value) => {
@@ -57,16 +65,32 @@ export class PciHotplug {
     });
   }
 
+  /** The buses that can be plugged; a bus's place here is its selector. */
+  get buses(): readonly PciBus[] {
+    return this.#pluggable(this.#root);
+  }
+
+  /** A bus before those behind it, and of two bridges the later one first: QEMU's order. */
+  #pluggable(bus: PciBus): PciBus[] {
+    const behind = bus.functions
+      .flatMap(({ fn }) => (fn instanceof PciBridge && !this.#late.has(fn) ? [fn.secondary] : []))
+      .toReversed();
+    return [...(bus.hotplug ? [bus] : []), ...behind.flatMap((other) => this.#pluggable(other))];
+  }
+
   /** Plugs a function into a running machine and tells the guest. @throws UsageError as `PciBus.add` */
   add(
+    bus: PciBus,
     fn: PciFunction,
     label: string,
     addr?: { readonly slot: number; readonly function: number },
   ): PlacedFunction {
-    const placed = this.#bus.add(fn, label, addr);
-    this.state.up |= 1 << placed.slot;
+    const events = this.#eventsOf(bus);
+    const placed = bus.add(fn, label, addr);
+    if (fn instanceof PciBridge) this.#late.add(fn);
+    events.up |= 1 << placed.slot;
     // A slot that was to be emptied and is filled again is not to be emptied any more.
-    this.state.down &= ~(1 << placed.slot);
+    events.down &= ~(1 << placed.slot);
     this.#raise();
     return placed;
   }
@@ -74,36 +98,48 @@ export class PciHotplug {
   /**
    * Asks the guest to give a slot back; all of its functions go when it does (`onRemoved` for each). May be asked
    * again: a guest may have been too early in its boot to listen.
-   * @throws UsageError for a slot of the chipset's
+   * @throws UsageError for a slot of the chipset's, and on a bus that cannot be plugged
    */
-  requestRemove(slot: number): void {
-    if ((this.#fixed() & (1 << slot)) !== 0) throw new UsageError(`PCI: slot ${slot} is not hot-pluggable`);
-    this.state.down |= 1 << slot;
+  requestRemove(bus: PciBus, slot: number): void {
+    const events = this.#eventsOf(bus);
+    if (bus === this.#root && (this.#fixed & (1 << slot)) !== 0)
+      throw new UsageError(`PCI: slot ${slot} is not hot-pluggable`);
+    events.down |= 1 << slot;
     this.#raise();
   }
 
   /** Machine reset: what was to be removed is removed now, for the guest will not be asked again. */
   reset(): void {
-    const { down } = this.state;
-    for (let slot = 0; slot < 32; slot++) if ((down & (1 << slot)) !== 0) this.#eject(slot);
-    this.state = { up: 0, down: 0, select: 0 };
+    this.buses.forEach((bus, selector) => {
+      const down = this.state.events[selector]?.down ?? 0;
+      for (let slot = 0; slot < SLOTS; slot++) if ((down & (1 << slot)) !== 0) this.#eject(bus, slot);
+    });
+    this.state = { events: [], select: 0 };
+  }
+
+  /** QEMU's text where the bus has no slots that can be plugged. */
+  #eventsOf(bus: PciBus): SlotEvents {
+    const selector = this.buses.indexOf(bus);
+    if (selector < 0) throw new UsageError(`Bus '${bus.name}' does not support hotplugging`);
+    return (this.state.events[selector] ??= { up: 0, down: 0 });
   }
 
   #read(offset: number): number {
-    // Only bus 0 has slots.
-    if (offset !== PCI_SELECT && this.state.select !== 0) return 0;
+    const { select } = this.state;
+    if (offset === PCI_SELECT) return select;
+    const bus = this.buses[select];
+    if (bus === undefined) return 0;
+    if (offset === PCI_REMOVABLE) return ~this.#kept(bus) >>> 0;
+    const events = this.state.events[select];
+    if (events === undefined) return 0;
     switch (offset) {
       case PCI_UP: {
-        const { up } = this.state;
-        this.state.up = 0;
+        const { up } = events;
+        events.up = 0;
         return up >>> 0;
       }
       case PCI_DOWN:
-        return this.state.down >>> 0;
-      case PCI_REMOVABLE:
-        return ~this.#fixed() >>> 0;
-      case PCI_SELECT:
-        return this.state.select;
+        return events.down >>> 0;
       default:
         return 0;
     }
@@ -111,18 +147,38 @@ export class PciHotplug {
 
   #write(offset: number, value: number): void {
     if (offset === PCI_SELECT) this.state.select = value;
-    if (offset !== PCI_EJECT || this.state.select !== 0) return;
-    for (let slot = 0; slot < 32; slot++) if ((value & (1 << slot)) !== 0) this.#eject(slot);
+    if (offset !== PCI_EJECT) return;
+    const bus = this.buses[this.state.select];
+    if (bus === undefined) return;
+    for (let slot = 0; slot < SLOTS; slot++) if ((value & (1 << slot)) !== 0) this.#eject(bus, slot);
   }
 
-  #eject(slot: number): void {
-    this.state.up &= ~(1 << slot);
-    this.state.down &= ~(1 << slot);
-    // A guest may eject any removable slot, asked or not; the chipset stays.
-    if ((this.#fixed() & (1 << slot)) !== 0) return;
-    for (const placed of this.#bus.functions) {
+  /** Slots that a guest cannot give back: the chipset's, and those of bridges that the tables describe. */
+  #kept(bus: PciBus): number {
+    let kept = bus === this.#root ? this.#fixed : 0;
+    for (const { fn, slot } of bus.functions)
+      if (fn instanceof PciBridge && !this.#late.has(fn)) kept |= 1 << slot;
+    return kept;
+  }
+
+  #eject(bus: PciBus, slot: number): void {
+    const events = this.state.events[this.buses.indexOf(bus)];
+    if (events !== undefined) {
+      events.up &= ~(1 << slot);
+      events.down &= ~(1 << slot);
+    }
+    // A guest may eject any removable slot, asked or not.
+    if ((this.#kept(bus) & (1 << slot)) !== 0) return;
+    for (const placed of bus.functions) {
       if (placed.slot !== slot) continue;
-      this.#bus.remove(placed.fn);
+      const behind = placed.fn instanceof PciBridge ? placed.fn.secondary.tree.toReversed() : [];
+      for (const below of behind)
+        for (const other of below.functions) {
+          below.remove(other.fn);
+          this.onRemoved(other);
+        }
+      bus.remove(placed.fn);
+      this.#late.delete(placed.fn);
       this.onRemoved(placed);
     }
   }

@@ -8,6 +8,8 @@ import { UsageError } from '../../core/errors.ts';
 import {
   Msix,
   MSIX_NO_VECTOR,
+  PCI_CAP_ID_EXP,
+  PCI_CAP_ID_PM,
   PCI_CAP_ID_VNDR,
   PCI_COMMAND,
   PCI_COMMAND_MASTER,
@@ -41,6 +43,34 @@ export const CAP_OFFSET = 8;
 export const CAP_LENGTH = 12;
 /** notify_off_multiplier, or pci_cfg_data. */
 export const CAP_EXTRA = 16;
+
+// PCI Express capability of an endpoint (PCI Express Base 3.0 §7.8), and power management (PCI PM 1.2 §3.2).
+const EXP_FLAGS = 2;
+const EXP_DEVCAP = 4;
+const EXP_DEVCTL = 8;
+const EXP_DEVSTA = 10;
+const EXP_LNKCAP = 12;
+const EXP_LNKCTL = 16;
+const EXP_LNKSTA = 18;
+const EXP_DEVCAP2 = 36;
+const EXP_LENGTH = 60;
+/** Version 2, endpoint. */
+const EXP_FLAGS_ENDPOINT = 0x0002;
+/** Role-based error reporting, function level reset. */
+const EXP_DEVCAP_VALUE = 0x10008000;
+const EXP_DEVCTL_ERRORS = 0x0f;
+const EXP_DEVCTL_RESET = 0x80;
+/** 2.5 GT/s, one lane, ASPM L0s. */
+const EXP_LNKCAP_VALUE = 0x0411;
+const EXP_LNKCTL_WRITABLE = 0xc0;
+const EXP_LNKSTA_VALUE = 0x0011;
+/** Room for end-end TLP prefixes. */
+const EXP_DEVCAP2_VALUE = 0x00300000;
+const PM_LENGTH = 8;
+const PM_CAPABILITIES = 2;
+const PM_CONTROL = 4;
+const PM_VERSION_3 = 0x0003;
+const PM_STATE = 0x03;
 
 // ISR status (§4.1.4.5)
 export const ISR_QUEUE = 1;
@@ -104,12 +134,15 @@ export class VirtioPci extends PciFunction {
   readonly #notifyMultiplier: number;
   readonly #common: VirtioPciCommon;
   #pciCfg = 0;
+  /** Offset of the PCI Express capability, 0 without one. */
+  #express = 0;
+  #power = 0;
   #isr = 0;
 
   constructor(device: VirtioDevice, env: TransportEnvironment, options: VirtioPciOptions = {}) {
     const known = ids.pciIds(device.deviceId);
     const { legacy, modern } = interfaces(device, known.transitional !== undefined, options);
-    super(`${device.name}-pci`, {
+    const identity = {
       vendor: ids.PCI_VENDOR_ID_REDHAT_QUMRANET,
       device: legacy ? known.transitional! : ids.PCI_DEVICE_ID_VIRTIO_10_BASE + device.deviceId,
       // "Non-transitional devices SHOULD have a PCI Revision ID of 1 or higher" (§4.1.2.1).
@@ -119,7 +152,8 @@ export class VirtioPci extends PciFunction {
       // Legacy drivers find the virtio device id here (§4.1.2.3).
       subsystem: legacy ? device.deviceId : ids.PCI_SUBDEVICE_ID_QEMU,
       interruptPin: 1,
-    });
+    };
+    super(`${device.name}-pci`, identity, options.expressPort === true ? 4096 : 256);
     if (options.multifunction === true) this.config[PCI_HEADER_TYPE]! |= 0x80;
     this.device = device;
     this.legacy = legacy;
@@ -145,6 +179,7 @@ export class VirtioPci extends PciFunction {
       queueVectors: device.queues.map(() => MSIX_NO_VECTOR),
     };
     this.#common = new VirtioPciCommon(this, this.state, this.registers);
+    if (options.expressPort === true) this.#addExpress();
     if (modern) this.#addModern();
     if (vectors > 0) new Msix(this, vectors, MSIX_BAR);
     if (legacy) {
@@ -210,7 +245,12 @@ export class VirtioPci extends PciFunction {
     for (let i = 0; i < window.size; i++) this.config[data + i] = (value >>> (i * 8)) & 0xff;
   }
 
-  protected override afterConfigWrite(offset: number, size: AccessSize): void {
+  protected override afterConfigWrite(offset: number, size: AccessSize, written: number): void {
+    const control = this.#express + EXP_DEVCTL + 1;
+    if (this.#express !== 0 && offset <= control && offset + size > control) {
+      // "A write of 1b initiates Function Level Reset to the Function" (PCI Express 3.0 §7.8.4).
+      if (((written >>> ((control - offset) * 8)) & EXP_DEVCTL_RESET) !== 0) this.reset();
+    }
     if (this.msix !== undefined && offset + size > this.msix.capability) this.#setIsr(this.#isr);
     const data = this.#pciCfg + CAP_EXTRA;
     if (this.#pciCfg === 0 || offset >= data + 4 || offset + size <= data) return;
@@ -230,6 +270,24 @@ export class VirtioPci extends PciFunction {
     if (bar !== MODERN_BAR || offset % size !== 0 || offset + size > this.bars[MODERN_BAR]!.size)
       return undefined;
     return { offset, size };
+  }
+
+  /** What an endpoint behind a PCI Express port shows, in QEMU's order. */
+  #addExpress(): void {
+    const at = this.addCapability(PCI_CAP_ID_EXP, EXP_LENGTH);
+    this.#express = at;
+    this.setWord(at + EXP_FLAGS, EXP_FLAGS_ENDPOINT);
+    this.setDword(at + EXP_DEVCAP, EXP_DEVCAP_VALUE);
+    this.setDword(at + EXP_LNKCAP, EXP_LNKCAP_VALUE);
+    this.setWord(at + EXP_LNKSTA, EXP_LNKSTA_VALUE);
+    this.setDword(at + EXP_DEVCAP2, EXP_DEVCAP2_VALUE);
+    this.writeMask[at + EXP_DEVCTL] = EXP_DEVCTL_ERRORS;
+    this.clearMask[at + EXP_DEVSTA] = EXP_DEVCTL_ERRORS;
+    this.writeMask[at + EXP_LNKCTL] = EXP_LNKCTL_WRITABLE;
+    const power = this.addCapability(PCI_CAP_ID_PM, PM_LENGTH);
+    this.setWord(power + PM_CAPABILITIES, PM_VERSION_3);
+    this.writeMask[power + PM_CONTROL] = PM_STATE;
+    this.#power = power;
   }
 
   // -- the modern interface ----------------------------------------------------------------------------------
@@ -296,6 +354,11 @@ export class VirtioPci extends PciFunction {
   override reset(): void {
     this.state.reset();
     super.reset();
+    if (this.#express !== 0) {
+      this.config[this.#express + EXP_DEVCTL] = 0;
+      this.config[this.#express + EXP_LNKCTL] = 0;
+      this.config[this.#power + PM_CONTROL] = 0;
+    }
     this.#resetRegisters();
     this.state.setPaused(true);
   }
