@@ -8,6 +8,7 @@ import type { PciFunction } from '../core/pci.ts';
 import type { Tracer } from '../core/trace.ts';
 import type { KernelCache } from '../boot/linux.ts';
 import { ramBelow4G as lowRam } from '../pc/info.ts';
+import { PciBridge } from '../pc/pci/bridge.ts';
 import type { PciBus } from '../pc/pci/bus.ts';
 import { Platform } from '../pc/platform.ts';
 import { blame, blamed } from '../qapi/parse-command-line.ts';
@@ -435,6 +436,18 @@ class MachineBoard implements PcBoard {
     this.platform.attachSerial(wanted, chardev);
   }
 
+  /** Where a device goes that names no bus: as in QEMU, to what came last. */
+  #latestBus(type: BusType, on: PciBus): DeviceBus | undefined {
+    const here = this.placed.filter(({ device }) => on.functions.some(({ fn }) => fn === functionOf(device)));
+    for (const { device } of here.reverse()) {
+      if (device.carries?.type === type) return device.carries;
+      const { fn } = device;
+      const behind = fn instanceof PciBridge ? this.#latestBus(type, fn.secondary) : undefined;
+      if (behind !== undefined) return behind;
+    }
+    return undefined;
+  }
+
   #findBus(type: BusType, name: string | undefined, device: string): unknown {
     if (name !== undefined) {
       const bus = this.#buses.find((candidate) => candidate.name === name);
@@ -449,10 +462,8 @@ class MachineBoard implements PcBoard {
       if (bus.type !== type) throw new UsageError(`Device '${device}' can't go on ${bus.type} bus`);
       return bus.owner;
     }
-    const bus = this.#buses.find((candidate) => candidate.type === type && !candidate.full());
+    const bus = this.#latestBus(type, this.platform.pci);
     if (bus !== undefined) return bus.owner;
-    if (this.#buses.some((candidate) => candidate.type === type))
-      throw new UsageError(`No free '${type}' bus found for device '${device}': all ports are taken`);
     throw new UsageError(
       `No '${type}' bus found for device '${device}' (add -device virtio-serial in front of it)`,
     );

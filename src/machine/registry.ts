@@ -35,7 +35,6 @@ export interface DeviceBus {
   readonly type: BusType;
   /** What devices on it are given. */
   readonly owner: unknown;
-  full(): boolean;
 }
 
 /** A device that is plugged. */
@@ -89,7 +88,7 @@ export interface DeviceContext {
   busName(kind: BusType | 'pcie', id: string | undefined): string;
   /** The name of the bus whose owner this is. */
   busOf(owner: unknown): string;
-  /** What the bus called `name` carries, or without a name the first of the type that has room. */
+  /** What the bus called `name` carries, or without a name the latest of the type. */
   findBus(type: BusType, name: string | undefined, device: string): unknown;
   /** Calls when the machine goes on after it was stopped; returns the way to call it off. */
   onResume(call: () => void): () => void;

@@ -31,7 +31,7 @@ function createRootPort(context: DeviceContext, request: DeviceRequest): Plugged
     id: request.id,
     className: request.className,
     fn,
-    carries: { name: fn.busName, type: 'PCI', owner: fn.secondary, full: () => false },
+    carries: { name: fn.busName, type: 'PCI', owner: fn.secondary },
     close: () => void context.chassisSlots.delete(key),
     describe: () => `bus ${fn.busName}`,
   };

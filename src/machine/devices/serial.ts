@@ -34,7 +34,6 @@ export function createController(
       name: context.busName(SERIAL_BUS, request.id),
       type: SERIAL_BUS,
       owner: device,
-      full: () => device.ports.size >= device.maxPorts,
     },
   };
 }

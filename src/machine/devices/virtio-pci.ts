@@ -19,6 +19,9 @@ const bit = <const N extends string>(name: N, value: boolean, ignored?: string) 
 /** 0xffffffff: as many as the device has use for. */
 const VECTORS_UNSET = 4294967295;
 
+/** Entries that the table of a function can have (PCI 3.0 §6.8.2.3); with more asked for, QEMU gives none. */
+const MSIX_MAX = 2048;
+
 /** With QEMU 7.2's names, defaults and order of type names. `vectors` has its own default with some devices. */
 export const PCI_PROPERTIES = [
   {
@@ -89,6 +92,11 @@ export function plugVirtio(
   defaults: VirtioPciOptions = {},
 ): VirtioPci {
   const options = { ...defaults, ...transportOptions(request.values, request.given, variant) };
+  const { vectors } = options;
+  if (vectors !== undefined && vectors > MSIX_MAX) {
+    context.warn(`${request.origin}: unable to init msix vectors to ${vectors}`);
+    options.vectors = 0;
+  }
   // A transitional device is a conventional one, wherever it sits.
   const expressPort = variant !== 'transitional' && context.pciBus(request).kind === 'port';
   const environment = { memory: context.memory, tracer: context.tracer };

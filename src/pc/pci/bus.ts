@@ -25,7 +25,7 @@ export interface PlacedFunction {
   readonly bus: PciBus;
   readonly slot: number;
   readonly function: number;
-  /** For messages: `virtio-blk-pci`, or with its id. */
+  /** For messages: `virtio-blk-pci`, or with its id: `virtio-blk-pci,id=d0`. */
   readonly label: string;
 }
 
@@ -144,10 +144,10 @@ export class PciBus {
     const taken = this.#functions.get(devfn(slot, number));
     if (taken !== undefined) {
       throw new UsageError(
-        `PCI: slot ${slot} function ${number} not available for ${label}, in use by ${taken.label}`,
+        `PCI: slot ${slot} function ${number} not available for ${label.split(',')[0]}, in use by ${taken.label}`,
       );
     }
-    this.#checkMultiFunction(fn, label, slot, number);
+    this.#checkMultiFunction(fn, slot, number);
     const placed = { fn, bus: this, slot, function: number, label };
     this.#functions.set(devfn(slot, number), placed);
     const pin = fn.byte(PCI_INTERRUPT_PIN);
@@ -216,7 +216,7 @@ export class PciBus {
   }
 
   /** Functions above 0 need a function 0 that says so, or guests never look at them (§6.2.1, header type). */
-  #checkMultiFunction(fn: PciFunction, label: string, slot: number, number: number): void {
+  #checkMultiFunction(fn: PciFunction, slot: number, number: number): void {
     const first = this.#functions.get(devfn(slot, 0));
     if (number !== 0) {
       if (first === undefined || (first.fn.byte(PCI_HEADER_TYPE) & HEADER_MULTI_FUNCTION) !== 0) return;
@@ -226,11 +226,9 @@ export class PciBus {
     }
     if ((fn.byte(PCI_HEADER_TYPE) & HEADER_MULTI_FUNCTION) !== 0) return;
     for (let n = 1; n < FUNCTIONS; n++) {
-      const other = this.#functions.get(devfn(slot, n));
-      if (other === undefined) continue;
+      if (!this.#functions.has(devfn(slot, n))) continue;
       throw new UsageError(
-        `PCI: ${slot.toString(16)}.0 indicates single function, but ${slot.toString(16)}.${n} is already populated` +
-          ` (${label}, ${other.label}).`,
+        `PCI: ${slot.toString(16)}.0 indicates single function, but ${slot.toString(16)}.${n} is already populated.`,
       );
     }
   }

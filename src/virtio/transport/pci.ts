@@ -141,7 +141,7 @@ export class VirtioPci extends PciFunction {
 
   constructor(device: VirtioDevice, env: TransportEnvironment, options: VirtioPciOptions = {}) {
     const known = ids.pciIds(device.deviceId);
-    const { legacy, modern } = interfaces(device, known.transitional !== undefined, options);
+    const { legacy, modern } = interfaces(known.transitional !== undefined, options);
     const identity = {
       vendor: ids.PCI_VENDOR_ID_REDHAT_QUMRANET,
       device: legacy ? known.transitional! : ids.PCI_DEVICE_ID_VIRTIO_10_BASE + device.deviceId,
@@ -392,20 +392,17 @@ export class VirtioPci extends PciFunction {
 }
 
 /** Which interfaces the options leave; QEMU's two errors where they leave none. */
-function interfaces(
-  device: VirtioDevice,
-  transitional: boolean,
-  options: VirtioPciOptions,
-): { legacy: boolean; modern: boolean } {
+function interfaces(transitional: boolean, options: VirtioPciOptions): { legacy: boolean; modern: boolean } {
   const modern = options.disableModern !== true;
   const wanted = options.disableLegacy ?? 'auto';
   if (wanted === 'off' && !transitional) {
-    throw new UsageError(`${device.name}-pci: device is modern-only, use disable-legacy=on`);
+    throw new UsageError('device is modern-only, use disable-legacy=on');
   }
   const legacy = wanted === 'off' || (wanted === 'auto' && transitional && options.expressPort !== true);
   if (!modern && !legacy) {
     throw new UsageError(
-      `${device.name}-pci: device cannot work as neither modern nor legacy mode is enabled`,
+      'device cannot work as neither modern nor legacy mode is enabled\n' +
+        'Set either disable-modern or disable-legacy to off',
     );
   }
   return { legacy, modern };

@@ -120,7 +120,8 @@ export class SerialPort implements CharFrontend {
     this.#discard();
     this.#output?.clear();
     this.#output = undefined;
-    this.setGuestConnected(false);
+    // Without a word to `onGuestOpen`: QEMU tells only that the device is gone.
+    this.#guestConnected = false;
     this.#hostConnected = false;
     this.#link = undefined;
     this.#nr = -1;
