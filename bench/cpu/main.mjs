@@ -1,0 +1,92 @@
+// `npm run bench:cpu [-- OPTION…]`: the same programs on the same kernel under Paravane, QEMU's translator and v86 in
+// turn. Prints seconds by the guest's clock and how many times as fast as the others we are; progress goes to stderr.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpus, homedir, loadavg } from 'node:os';
+import { join } from 'node:path';
+import { root, setup } from '../../scripts/setup.mjs';
+import { readOptions } from './options.mjs';
+
+const options = readOptions(process.argv.slice(2));
+setup();
+const { makeGuest } = await import('./guest.mjs');
+const { commonLine, runMachine } = await import('./machines.mjs');
+const { summarize, table } = await import('./report.mjs');
+
+const say = (text) => process.stderr.write(`${text}\n`);
+const folder = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'paravane-bench');
+if (options.keep !== undefined) mkdirSync(options.keep, { recursive: true });
+
+/** Batches of programs that run in one guest: { programs, machines: { name: command } }. */
+const batches = [];
+const wanted = (program) =>
+  options.groups.includes(program.group) &&
+  (options.only === undefined || options.only.some((word) => program.name.includes(word)));
+
+if (options.groups.includes('compute') || options.groups.includes('system')) {
+  const guest = await makeGuest(folder, say);
+  const programs = guest.programs.filter(wanted);
+  if (programs.length > 0) {
+    const list = programs.map((program) => program.name).join(',');
+    const line = commonLine({
+      ...guest,
+      memory: options.memory ?? 512,
+      append: `console=ttyS0 quiet panic=-1 rdinit=/bench -- ${list}`,
+    });
+    batches.push({ programs, machines: machinesFor(line) });
+  }
+}
+
+function machinesFor(line) {
+  const paravane = [options.node, join(root, 'dist/cli/main.js'), '-cpu', options.cpu, ...line];
+  const qemu = ['qemu-system-x86_64', '-accel', 'tcg', '-cpu', options.cpu, ...line];
+  return options.qemu ? { paravane, qemu } : { paravane };
+}
+
+const programs = batches.flatMap((batch) => batch.programs);
+if (programs.length === 0) {
+  say('bench:cpu: no program matches');
+  process.exit(2);
+}
+const runs = {};
+const loads = [];
+for (let round = 1; round <= options.rounds; round++)
+  for (const [i, batch] of batches.entries())
+    for (const [machine, command] of Object.entries(batch.machines)) {
+      loads.push(loadavg()[0]);
+      runs[machine] ??= new Map();
+      const { results, console, bootSeconds } = await runMachine(command, (name, result) =>
+        say(
+          `round ${round}  ${machine.padEnd(9)} ${name.padEnd(12)} ${result.error ?? `${result.guest.toFixed(3)} s`}`,
+        ),
+      );
+      say(`round ${round}  ${machine.padEnd(9)} booted in ${bootSeconds?.toFixed(2)} s`);
+      for (const [name, result] of results)
+        runs[machine].set(name, [...(runs[machine].get(name) ?? []), result]);
+      if (options.keep !== undefined)
+        writeFileSync(join(options.keep, `${machine}-${i}-${round}.log`), console);
+    }
+
+const version = (command, args) =>
+  spawnSync(command, args, { encoding: 'utf8' }).stdout?.split('\n')[0]?.trim() ?? '';
+const summary = summarize(programs, runs);
+const about = {
+  date: new Date().toISOString(),
+  command: `npm run bench:cpu -- ${process.argv.slice(2).join(' ')}`.trim(),
+  commit: version('git', ['-C', root, 'rev-parse', '--short', 'HEAD']),
+  processor: cpus()[0]?.model,
+  processors: cpus().length,
+  node: version(options.node, ['--version']),
+  qemu: options.qemu ? version('qemu-system-x86_64', ['--version']) : undefined,
+  gcc: version('gcc', ['--version']),
+  loadAverage: loads,
+  rounds: options.rounds,
+};
+process.stdout.write(
+  `${about.date} ${about.commit}, Node ${about.node}, ${about.qemu ?? 'no QEMU'}, ${about.processors} × ` +
+    `${about.processor}, ${about.rounds} rounds, load ${Math.min(...loads).toFixed(1)} to ${Math.max(...loads).toFixed(1)}\n` +
+    'Seconds by the guest (medians); ×: how many times as fast we are, by the guest and by processor time.\n\n' +
+    table(summary),
+);
+if (options.json !== undefined)
+  writeFileSync(options.json, `${JSON.stringify({ about, ...summary }, undefined, 1)}\n`);
