@@ -1,0 +1,204 @@
+/**
+ * `npm run bench:serial`: bytes per second through a virtio-serial port in both directions, with writes of several
+ * sizes, and the round trip of one byte; QEMU's translator and Paravane in turn, same guest, same command line, same
+ * host program. Prints a table and, with `--json FILE`, all measurements.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Agent } from '../test/fedora/agent.ts';
+import { HostPort, pattern } from '../test/fedora/host-port.ts';
+import { buildAgent, type Peer, scratchFolder, VmProcess } from '../test/fedora/vm.ts';
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '3' },
+    json: { type: 'string' },
+    node: { type: 'string' },
+    only: { type: 'string', default: '' },
+    'no-qemu': { type: 'boolean', default: false },
+    'node-arg': { type: 'string', multiple: true, default: [] },
+    mebibytes: { type: 'string', default: '128' },
+    help: { type: 'boolean', default: false },
+  },
+});
+if (values.help) {
+  process.stdout.write(
+    `npm run bench:serial -- [--rounds N] [--mebibytes N] [--only TEXT] [--json FILE] [--node PATH] [--no-qemu]
+  --mebibytes  what one transfer moves (128); with 4 KB writes a quarter of it
+  --only       measurements whose name holds TEXT
+  --node       Node.js that runs Paravane; --node-arg ARG is given to it (a profiler's option)\n`,
+  );
+  process.exit(0);
+}
+const rounds = Number(values.rounds);
+const mebibytes = Number(values.mebibytes);
+if (!Number.isInteger(rounds) || rounds < 1 || !(mebibytes > 0)) {
+  process.stderr.write('bench:serial: --rounds and --mebibytes are numbers from 1 on\n');
+  process.exit(2);
+}
+
+const folder = scratchFolder();
+const { ensureGuest } = (await import(
+  join(process.cwd(), 'dist/index.js')
+)) as typeof import('../src/index.ts');
+const guest = await ensureGuest('tiny', { progress: (text) => process.stderr.write(`${text}\n`) });
+const built = buildAgent(folder);
+if (built === undefined) {
+  process.stderr.write('bench:serial: gcc is needed to build the program for the guest\n');
+  process.exit(1);
+}
+const agentFile = built;
+
+/** One measurement: higher is better for bytes per second, lower for microseconds. */
+interface Measurement {
+  readonly name: string;
+  readonly unit: 'MB/s' | 'µs';
+  run(agent: Agent, fd: number, host: HostPort): Promise<number>;
+}
+
+function transfer(direction: 'guest→host' | 'host→guest', chunk: number, name: string): Measurement {
+  const total = Math.round((mebibytes * 2 ** 20) / (chunk < 65536 ? 4 : 1));
+  return {
+    name: `${direction} ${name}`,
+    unit: 'MB/s',
+    async run(agent, fd, host) {
+      if (direction === 'guest→host') {
+        const answer = agent.call('fill', fd, total, chunk, 1, 'plain');
+        await host.take(1);
+        const start = performance.now();
+        await host.take(total - 1);
+        const took = performance.now() - start;
+        await answer;
+        return total / took / 1000;
+      }
+      const answer = agent.call('drain', fd, total, 65536, 1, 'plain', 'ack');
+      const bytes = Buffer.from(pattern(0, chunk, 1));
+      const start = performance.now();
+      for (let done = 0; done < total; done += chunk)
+        if (!host.socket.write(bytes)) await new Promise((resolve) => host.socket.once('drain', resolve));
+      await host.take(1);
+      const took = performance.now() - start;
+      await answer;
+      return total / took / 1000;
+    },
+  };
+}
+
+const TRIPS = 500;
+
+const MEASUREMENTS: readonly Measurement[] = [
+  transfer('guest→host', 1 << 20, '1 MB writes'),
+  transfer('guest→host', 65536, '64 KB writes'),
+  transfer('guest→host', 4096, '4 KB writes'),
+  transfer('host→guest', 1 << 20, '1 MB writes'),
+  transfer('host→guest', 65536, '64 KB writes'),
+  transfer('host→guest', 4096, '4 KB writes'),
+  {
+    name: 'round trip from the host',
+    unit: 'µs',
+    async run(agent, fd, host) {
+      const answer = agent.call('echo', fd, TRIPS);
+      const byte = Buffer.from('p');
+      const start = performance.now();
+      for (let i = 0; i < TRIPS; i++) {
+        host.write(byte);
+        await host.take(1);
+      }
+      const took = performance.now() - start;
+      await answer;
+      return (took * 1000) / TRIPS;
+    },
+  },
+  {
+    name: 'round trip from the guest',
+    unit: 'µs',
+    async run(agent, fd, host) {
+      const answer = agent.call('ping', fd, TRIPS);
+      for (let i = 0; i < TRIPS; i++) {
+        await host.take(1);
+        host.write('p');
+      }
+      return Number((await answer).split(' ')[1]) / 1000 / TRIPS;
+    },
+  },
+];
+
+const wanted = MEASUREMENTS.filter(({ name }) => name.includes(values.only));
+const results = new Map<string, Record<Peer, number[]>>();
+for (const { name } of wanted) results.set(name, { paravane: [], qemu: [] });
+
+async function round(peer: Peer, number: number): Promise<void> {
+  const path = join(folder, `${peer}${number}`);
+  const vm = new VmProcess(
+    {
+      peer,
+      guest,
+      ...(values.node === undefined ? {} : { node: values.node }),
+      nodeArgs: values['node-arg'],
+      args: [
+        ...['-drive', `file=${agentFile.image},if=virtio,format=raw,readonly=on`],
+        ...['-device', 'virtio-serial-pci', '-chardev', `socket,path=${path},server=on,wait=off,id=p`],
+        ...['-device', 'virtserialport,chardev=p,name=bench'],
+      ],
+    },
+    folder,
+  );
+  try {
+    await vm.shell();
+    const agent = await Agent.start(vm, '/dev/vda', agentFile.size);
+    const host = await HostPort.connect({ path });
+    const fd = await agent.open('/dev/vport1p1').catch(() => agent.open('/dev/vport0p1'));
+    // Both translators meet the code of this path for the first time: that is not what is measured.
+    const warm = agent.call('fill', fd, 1 << 20, 65536, 1, 'plain');
+    await host.take(1 << 20);
+    await warm;
+    for (const measurement of wanted) {
+      const value = await measurement.run(agent, fd, host);
+      results.get(measurement.name)![peer].push(value);
+      process.stderr.write(
+        `round ${number}  ${peer.padEnd(8)}  ${measurement.name}: ${value.toFixed(2)} ${measurement.unit}\n`,
+      );
+    }
+    await host.close();
+  } catch (error) {
+    throw new Error(`${peer}: ${(error as Error).message}\n${vm.errors.log}`, { cause: error });
+  } finally {
+    await vm.kill();
+  }
+}
+
+const peers: Peer[] = values['no-qemu'] ? ['paravane'] : ['qemu', 'paravane'];
+for (let number = 1; number <= rounds; number++) for (const peer of peers) await round(peer, number);
+
+const median = (list: readonly number[]): number =>
+  [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)] ?? Number.NaN;
+/** How many times as good as QEMU: bytes per second, or the inverse of the time. */
+const table = wanted.map(({ name, unit }) => {
+  const { paravane, qemu } = results.get(name)!;
+  const [ours, theirs] = [median(paravane), median(qemu)];
+  return { name, unit, paravane: ours, qemu: theirs, ratio: unit === 'µs' ? theirs / ours : ours / theirs };
+});
+const geometricMean = (list: readonly number[]): number =>
+  Math.exp(list.reduce((sum, value) => sum + Math.log(value), 0) / list.length);
+process.stdout.write(
+  `\n${'measurement'.padEnd(28)} ${'qemu-tcg'.padStart(10)} ${'paravane'.padStart(10)} unit  times as good\n`,
+);
+for (const row of table)
+  process.stdout.write(
+    `${row.name.padEnd(28)} ${row.qemu.toFixed(2).padStart(10)} ${row.paravane.toFixed(2).padStart(10)} ` +
+      `${row.unit.padEnd(5)} ${row.ratio.toFixed(2)}\n`,
+  );
+const speed = geometricMean(table.filter(({ unit }) => unit === 'MB/s').map(({ ratio }) => ratio));
+if (!values['no-qemu'])
+  process.stdout.write(
+    `geometric mean of bytes per second: ${speed.toFixed(2)} times QEMU's (Node ${process.versions.node})\n`,
+  );
+if (values.json !== undefined) {
+  const all = table.map((row) => ({ ...row, rounds: results.get(row.name) }));
+  writeFileSync(
+    values.json,
+    `${JSON.stringify({ node: process.versions.node, rounds, results: all }, null, 2)}\n`,
+  );
+}
+process.exit(0);
