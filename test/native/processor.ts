@@ -47,6 +47,7 @@ export const NATIVE_CODE = NATIVE_BASE + CODE_OFFSET;
 export const NATIVE_DATA = NATIVE_BASE + DATA_OFFSET;
 
 const MAP_BYTES = DATA_OFFSET + AREA_BYTES;
+const PROT_READ = 1;
 const PROT_READ_WRITE_EXEC = 7;
 const MAP_PRIVATE_ANONYMOUS_FIXED_NOREPLACE = 0x2 | 0x20 | 0x100000;
 const SA_SIGINFO_ONSTACK_NODEFER = 0x4 | 0x08000000 | 0x40000000;
@@ -111,6 +112,7 @@ export class NativeProcessor {
   private readonly enterLegacy: () => unknown;
   private readonly modifyLdt: (entry: Uint8Array) => number;
   private readonly legacyInput: DataView;
+  private readonly mprotect: (address: number, bytes: number, protection: number) => number;
   private readonly out: DataView;
   private readonly unmap: () => void;
 
@@ -119,6 +121,7 @@ export class NativeProcessor {
     enter: () => unknown,
     enterLegacy: () => unknown,
     modifyLdt: (entry: Uint8Array) => number,
+    mprotect: (address: number, bytes: number, protection: number) => number,
     unmap: () => void,
   ) {
     const registers = (words: number, fx: number): NativeRegisters => ({
@@ -133,6 +136,7 @@ export class NativeProcessor {
     this.enter = enter;
     this.enterLegacy = enterLegacy;
     this.modifyLdt = modifyLdt;
+    this.mprotect = mprotect;
     this.legacyInput = new DataView(map, IN, 0x100);
     this.unmap = unmap;
     this.reset();
@@ -160,6 +164,12 @@ export class NativeProcessor {
       NATIVE_BASE + EXIT - (NATIVE_CODE + end + 5),
       true,
     );
+  }
+
+  /** Lets a page (of 4096 bytes) of the data area be written, or not. */
+  protectPage(page: number, writable: boolean): void {
+    const protection = writable ? PROT_READ_WRITE_EXEC : PROT_READ;
+    if (this.mprotect(NATIVE_DATA + 4096 * page, 4096, protection) !== 0) throw new Error('mprotect failed');
   }
 
   /** Runs from input RIP with all input registers. Code that never ends hangs the test. */
@@ -240,6 +250,7 @@ export function openNative(): NativeProcessor | string {
   const libc = koffi.load('libc.so.6');
   const mmap = libc.func('void *mmap(uintptr_t, size_t, int, int, int, int64_t)') as Call;
   const munmap = libc.func('int munmap(uintptr_t, size_t)') as Call;
+  const mprotect = libc.func('int mprotect(uintptr_t, size_t, int)') as Call;
   const sigaction = libc.func('int sigaction(int, const uint8_t *, uint8_t *)') as Call;
   const pthreadSigmask = libc.func('int pthread_sigmask(int, const uint8_t *, uint8_t *)') as Call;
   const sigaltstack = libc.func('int sigaltstack(const uint8_t *, uint8_t *)') as Call;
@@ -284,7 +295,9 @@ export function openNative(): NativeProcessor | string {
   const syscall = libc.func('int64_t syscall(int64_t, int64_t, uint8_t *, int64_t)') as Call;
   const modifyLdt = (entry: Uint8Array): number =>
     Number(syscall(SYS_MODIFY_LDT, MODIFY_LDT_WRITE, entry, entry.length));
-  return new NativeProcessor(map, enter, enterLegacy, modifyLdt, () => {
+  const protect = (address: number, bytes: number, protection: number): number =>
+    Number(mprotect(address, bytes, protection));
+  return new NativeProcessor(map, enter, enterLegacy, modifyLdt, protect, () => {
     for (const [signal, before] of old) sigaction(signal, before, null);
     mask(maskBefore, null);
     munmap(NATIVE_BASE, MAP_BYTES);

@@ -19,6 +19,9 @@ type Operation = 'add' | 'sub' | 'mul' | 'div' | 'min' | 'max' | 'sqrt';
 const fn = (operation: Operation, width: Width): RuntimeFunction =>
   `sse_${operation}${width === 4 ? 32 : 64}` as RuntimeFunction;
 
+/** Flags that operands alone decide (IE DE ZE), and those of results (OE UE PE). */
+const BEFORE_COMPUTING = 0x07;
+const AFTER_COMPUTING = 0x38;
 /** MXCSR bits that must be so for the fast path: RC, DAZ, FZ clear, PE and all masks set. */
 const FAST_MASK = 0xffe0;
 const FAST_VALUE = 0x1fa0;
@@ -121,17 +124,32 @@ function allNormal(e: Emitter, width: Width, x: Expr): Expr {
   return w.and(nonZero, w.eqz(special));
 }
 
+/**
+ * #XM if `pending` flags are not masked. All lanes are looked at before any is computed: an unmasked IE, DE or ZE of
+ * one keeps OE, UE and PE of the others out of MXCSR (SDM volume 1, 11.5.3). `before`: MXCSR as it was.
+ */
+function raisePending(e: Emitter, pending: Expr, before: Expr): void {
+  e.f.if(pending, () => {
+    e.f.if(w.and(pending, BEFORE_COMPUTING), () => {
+      const now = w.and(w.load32(w.i32(0), L.MXCSR), ~AFTER_COMPUTING);
+      e.f.store32(w.i32(0), w.or(now, w.and(before, AFTER_COMPUTING)), L.MXCSR);
+    });
+    e.raise(19);
+  });
+}
+
 /** One software operation for each lane; nothing is written if an unmasked exception comes of any. */
 function eachLane(e: Emitter, width: Width, f: (lane: number) => Expr): LocalGet {
   let result: Expr = ZERO;
   const pending = e.f.temporary('i32');
   e.f.set(pending, w.i32(0));
+  const before = e.tmp(w.load32(w.i32(0), L.MXCSR));
   for (let lane = 0; lane < 16 / width; lane++) {
     const bits = e.tmp(f(lane));
     e.f.set(pending, w.or(pending, e.rt('sse_pending')));
     result = e.tmp(withLane(width, result, lane, bits));
   }
-  e.f.if(pending, () => e.raise(19));
+  raisePending(e, pending, before);
   return result as LocalGet;
 }
 
@@ -290,12 +308,13 @@ function convertLanes(e: Emitter, width: Width, count: number, read: (lane: numb
   let result: Expr = ZERO;
   const pending = e.f.temporary('i32');
   e.f.set(pending, w.i32(0));
+  const before = e.tmp(w.load32(w.i32(0), L.MXCSR));
   for (let lane = 0; lane < count; lane++) {
     const bits = e.tmp(read(lane));
     e.f.set(pending, w.or(pending, e.rt('sse_pending')));
     result = e.tmp(withLane(width, result, lane, bits));
   }
-  e.f.if(pending, () => e.raise(19));
+  raisePending(e, pending, before);
   return e.tmp(result);
 }
 

@@ -14,7 +14,8 @@ type Item =
   | { kind: 'bytes'; bytes: readonly number[] }
   | { kind: 'label'; label: Label }
   | { kind: 'branch'; branch: Branch; to: Label; near: boolean }
-  | { kind: 'address'; register: number; to: Label }
+  | { kind: 'address'; register: number; to: Label; plus: number }
+  | { kind: 'quad'; to: Label }
   | { kind: 'rip'; encoding: Encoding; target: number };
 
 const little = (value: number, bytes: number): number[] =>
@@ -47,9 +48,14 @@ export class Assembler {
   }
 
   /** MOV r16 or r32, offset of a label. */
-  address(register: number, to: Label): void {
+  address(register: number, to: Label, plus = 0): void {
     this.#register = register;
-    this.#items.push({ kind: 'address', register, to });
+    this.#items.push({ kind: 'address', register, to, plus });
+  }
+
+  /** Eight bytes: the offset of a label, for tables of jump targets. */
+  quad(to: Label): void {
+    this.#items.push({ kind: 'quad', to });
   }
 
   /** An instruction whose ModRM names the register that `address` loaded last. */
@@ -107,6 +113,8 @@ function length(item: Item, wide: 2 | 4): number {
       return item.near ? (typeof item.branch === 'number' ? 2 : 1) + wide : 2;
     case 'address':
       return 1 + wide;
+    case 'quad':
+      return 8;
     default:
       return item.encoding.bytes.length;
   }
@@ -119,7 +127,9 @@ function encodeItem(item: Item, at: number, wide: 2 | 4): readonly number[] {
     case 'label':
       return [];
     case 'address':
-      return [0xb8 | item.register, ...little(item.to.at, wide)];
+      return [0xb8 | item.register, ...little(item.to.at + item.plus, wide)];
+    case 'quad':
+      return [...little(item.to.at, 4), 0, 0, 0, 0];
     case 'rip':
       return aimRipRelative(item.encoding, at, item.target);
     default: {

@@ -33,7 +33,16 @@ export function comparable(def: CompiledDef, hostHas: (feature: string) => boole
   return true;
 }
 
-export function encode(def: CompiledDef, random: Random): Encoding {
+/** Where a memory operand is to be: registers that hold an address, and what is added. index -1: none. */
+export interface Place {
+  readonly base: number;
+  readonly index: number;
+  readonly scale: number;
+  readonly disp: number;
+}
+
+/** @param place chooses the address of a memory operand; given whether registers 8 to 15 can be named */
+export function encode(def: CompiledDef, random: Random, place?: (rex: boolean) => Place): Encoding {
   const vex = def.map >= VEX_MAPS;
   const wide = def.vexW ?? (random.chance(35) ? 1 : 0);
   const codes = def.operandCodes;
@@ -57,7 +66,7 @@ export function encode(def: CompiledDef, random: Random): Encoding {
   if (wide) opsize = 8;
 
   let r = random.below(2);
-  const x = random.below(2);
+  let x = random.below(2);
   let b = def.rexB === 0 ? 0 : random.below(2);
   if (codes.includes('Sw')) r = 0;
   const useRex = vex || wide === 1 || random.chance(50);
@@ -79,7 +88,15 @@ export function encode(def: CompiledDef, random: Random): Encoding {
     const reg = def.reg ?? random.below(8);
     if (def.modrmFirst >= 0) body.push(def.modrmFirst + random.below(def.modrmLast - def.modrmFirst + 1));
     else if (registerForm) body.push(0xc0 | (reg << 3) | random.below(8));
-    else {
+    else if (place !== undefined) {
+      const at = place(useRex);
+      if (useRex) {
+        b = at.base >> 3;
+        x = at.index < 0 ? 0 : at.index >> 3;
+      }
+      memoryAt(at, reg, body);
+      address = { ...at, ripRelative: false, address32: false };
+    } else {
       const address32 = random.chance(8);
       if (address32) legacy.unshift(0x67);
       address = { ...memory(random, reg, useRex ? x : 0, b, body), address32 };
@@ -176,6 +193,15 @@ function memory(random: Random, reg: number, x: number, b: number, body: number[
   if (mod === 1) body.push(disp & 0xff);
   else if (mod === 2) push32(disp);
   return { base: rm | (b << 3), index, scale, disp, ripRelative: false };
+}
+
+/** Appends ModRM, SIB and the shortest displacement of a given address. */
+function memoryAt({ base, index, scale, disp }: Place, reg: number, body: number[]): void {
+  const mod = disp === 0 && (base & 7) !== 5 ? 0 : disp >= -128 && disp < 128 ? 1 : 2;
+  const sib = index >= 0 || (base & 7) === 4;
+  body.push((mod << 6) | (reg << 3) | (sib ? 4 : base & 7));
+  if (sib) body.push((scale << 6) | ((index < 0 ? 4 : index & 7) << 3) | (base & 7));
+  for (let i = 0; i < [0, 1, 4][mod]!; i++) body.push((disp >> (8 * i)) & 0xff);
 }
 
 /** The same register as base and index: no register value puts the sum anywhere; another try without a SIB byte. */

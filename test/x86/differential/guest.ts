@@ -9,6 +9,7 @@ import { buildCpuid } from '../../../src/x86/cpuid.ts';
 import * as L from '../../../src/x86/layout.ts';
 import { Processor } from '../../../src/x86/processor.ts';
 import { AREA_BYTES, NATIVE_BASE, NATIVE_CODE, NATIVE_DATA } from '../../native/processor.ts';
+import type { Random } from './random.ts';
 
 const RAM_BYTES = 4 << 20;
 const MOST_INSTRUCTIONS = 10_000;
@@ -21,6 +22,9 @@ const STACK = 0x10000;
 /** Physical home of the code and data areas. */
 export const CODE_AT = 0x10_0000;
 export const DATA_AT = CODE_AT + AREA_BYTES;
+/** Another home of the code area, for guests that move pages. */
+const OTHER_CODE_AT = CODE_AT + 0x10_0000;
+const INTERRUPT = 0x40;
 
 export interface GuestStop {
   /** -1: the code reached its end. */
@@ -86,6 +90,22 @@ export interface Subject {
   run(words: BigUint64Array, fx: DataView, offset: number): GuestStop;
 }
 
+/** How a guest makes life hard for its processor. */
+export interface GuestHardships {
+  /** Instructions that the code may take in all. */
+  readonly most?: number;
+  /** An interrupt whose handler returns at once, between slices. */
+  readonly interrupts?: boolean;
+  /** Chooses what happens before a run and between slices. */
+  readonly random?: Random;
+  /** Pages of the code area are mapped to one of two copies, chosen before each run. */
+  readonly moves?: boolean;
+  /** Between slices the TLB is flushed, and accessed and dirty bits are cleared. */
+  readonly shakes?: boolean;
+  /** Bytes of the data area, from its pages on, that cannot be written. */
+  readonly readOnlyPage?: number;
+}
+
 export class Guest implements Subject {
   readonly registers = 16;
   readonly userMode = false;
@@ -94,14 +114,23 @@ export class Guest implements Subject {
   readonly data: Uint8Array;
 
   readonly #slice: number;
+  readonly #hardships: GuestHardships;
+  /** Page table of the areas. */
+  readonly #pages = TABLES + 0x4000;
 
   /**
    * @param hotThreshold 1: everything is translated at once; Infinity: all is interpreted
    * @param slice instructions to run at a time; what has become hot is translated in between
    */
-  constructor(hotThreshold: number, slice = MOST_INSTRUCTIONS) {
+  constructor(hotThreshold: number, slice = MOST_INSTRUCTIONS, hardships: GuestHardships = {}) {
     this.#slice = slice;
-    this.cpu = makeProcessor(hotThreshold);
+    this.#hardships = hardships;
+    this.cpu = makeProcessor(hotThreshold, {
+      acknowledgeInterrupt: () => {
+        this.cpu.setInterrupt(false);
+        return INTERRUPT;
+      },
+    });
     this.view = new DataView(this.cpu.engine.memory.buffer);
     this.data = this.cpu.guestMemory.bytes.subarray(L.RAM_BASE + DATA_AT, L.RAM_BASE + DATA_AT + AREA_BYTES);
     this.#prepare();
@@ -115,13 +144,8 @@ export class Guest implements Subject {
     // PML4 -> PDPT -> low 2 MiB identity (large page), and 4 KiB pages for the two areas
     const entry = (table: number, index: number, value: number): void =>
       this.#u64(table + 8 * index, BigInt(value));
-    const [pml4, pdpt, low, directory, pages] = [
-      TABLES,
-      TABLES + 0x1000,
-      TABLES + 0x2000,
-      TABLES + 0x3000,
-      TABLES + 0x4000,
-    ];
+    const [pml4, pdpt, low, directory] = [TABLES, TABLES + 0x1000, TABLES + 0x2000, TABLES + 0x3000];
+    const pages = this.#pages;
     entry(pml4, 0, pdpt | 3);
     entry(pdpt, 0, low | 3);
     entry(low, 0, 0x83);
@@ -131,12 +155,19 @@ export class Guest implements Subject {
       entry(pages, ((NATIVE_CODE + at) >>> 12) & 511, (CODE_AT + at) | 3);
       entry(pages, ((NATIVE_DATA + at) >>> 12) & 511, (DATA_AT + at) | 3);
     }
-    for (let vector = 0; vector < 32; vector++) {
+    const { readOnlyPage } = this.#hardships;
+    if (readOnlyPage !== undefined)
+      entry(pages, ((NATIVE_DATA >>> 12) + readOnlyPage) & 511, (DATA_AT + 4096 * readOnlyPage) | 1);
+    for (const vector of [...Array(32).keys(), INTERRUPT]) {
       const handler = BigInt(HANDLERS + 16 * vector);
       // 64-bit interrupt gate, IST 1
       this.#u64(IDT + 16 * vector, (handler & 0xffffn) | (8n << 16n) | (0x8e01n << 32n));
       this.#u64(IDT + 16 * vector + 8, 0n);
-      this.cpu.guestMemory.write(HANDLERS + 16 * vector, new Uint8Array([0xf4]));
+      // hlt, iretq
+      this.cpu.guestMemory.write(
+        HANDLERS + 16 * vector,
+        new Uint8Array(vector === INTERRUPT ? [0x48, 0xcf] : [0xf4]),
+      );
     }
     this.#u64(GDT + 8, 0x00af_9b00_0000_ffffn);
     this.#u64(GDT + 16, 0x00cf_9300_0000_ffffn);
@@ -157,12 +188,53 @@ export class Guest implements Subject {
     view.setUint32(L.SEG_LIMIT + 4 * 7, 0x67, true);
     view.setUint32(L.SEG_ATTR + 4 * 7, 0x8b, true);
     view.setBigUint64(L.CR4, 0x620n, true); // PAE OSFXSR OSXMMEXCPT
-    view.setBigUint64(L.CR0, 0x8000_0033n, true); // PG NE ET MP PE
+    view.setBigUint64(L.CR0, 0x8001_0033n, true); // PG WP NE ET MP PE
     (this.cpu.engine.runtime.updateMode as unknown as () => void)();
   }
 
   load(code: readonly number[], offset = 0): void {
-    this.cpu.guestMemory.write(CODE_AT + offset, new Uint8Array([...code, 0xf4]));
+    const bytes = new Uint8Array([...code, 0xf4]);
+    this.cpu.guestMemory.write(CODE_AT + offset, bytes);
+    if (this.#hardships.moves) this.cpu.guestMemory.write(OTHER_CODE_AT + offset, bytes);
+  }
+
+  /** Undoes what a run wrote over the loaded code: only that is written, and so forgotten. */
+  reload(code: Uint8Array, offset: number): void {
+    const { bytes } = this.cpu.guestMemory;
+    for (const home of this.#hardships.moves ? [CODE_AT, OTHER_CODE_AT] : [CODE_AT])
+      for (let at = 0; at < code.length; at += 64) {
+        const line = code.subarray(at, at + 64);
+        const start = L.RAM_BASE + home + offset + at;
+        if (Buffer.compare(line, bytes.subarray(start, start + line.length)) === 0) continue;
+        for (let i = 0; i < line.length; i++)
+          if (line[i] !== bytes[start + i])
+            this.cpu.guestMemory.write(home + offset + at + i, line.subarray(i, i + 1));
+      }
+  }
+
+  /** Maps each page of the code area to one of its copies. */
+  #move(random: Random): void {
+    for (let at = 0; at < AREA_BYTES; at += 4096) {
+      const home = random.chance(50) ? CODE_AT : OTHER_CODE_AT;
+      this.#u64(this.#pages + 8 * (((NATIVE_CODE + at) >>> 12) & 511), BigInt((home + at) | 3));
+    }
+    (this.cpu.engine.runtime.tlbFlush as unknown as () => void)();
+  }
+
+  #shake(random: Random): void {
+    for (let i = 0; i < 512; i++)
+      if (random.chance(30)) {
+        const at = L.RAM_BASE + this.#pages + 8 * i;
+        this.view.setUint32(at, this.view.getUint32(at, true) & ~0x60, true);
+      }
+    (this.cpu.engine.runtime.tlbFlush as unknown as () => void)();
+  }
+
+  /** The page that is mapped at this offset of the code area now. */
+  codePage(offset: number): Uint8Array {
+    const entry = this.#pages + 8 * (((NATIVE_CODE + offset) >>> 12) & 511);
+    const at = L.RAM_BASE + (this.view.getUint32(L.RAM_BASE + entry, true) & 0xffff_f000);
+    return this.cpu.guestMemory.bytes.subarray(at, at + 4096);
   }
 
   /** Runs the loaded code from `offset` with these registers (as in NativeRegisters) until it halts. */
@@ -170,10 +242,17 @@ export class Guest implements Subject {
     const { view } = this;
     setRegisters(view, words, fx);
     view.setBigUint64(L.RIP, BigInt(NATIVE_CODE + offset), true);
+    const { most = MOST_INSTRUCTIONS, interrupts, moves, random, shakes } = this.#hardships;
+    if (moves && random !== undefined) this.#move(random);
+    this.cpu.setInterrupt(false);
     let result = this.cpu.run(this.#slice);
-    for (let left = MOST_INSTRUCTIONS; result === 'budget' && left > 0; left -= this.#slice) {
+    for (let left = most; result === 'budget' && left > 0; ) {
       this.cpu.translator.flush();
-      result = this.cpu.run(this.#slice);
+      const slice = random === undefined ? this.#slice : 1 + random.below(this.#slice);
+      if (interrupts) this.cpu.setInterrupt(true);
+      if (shakes && random?.chance(10)) this.#shake(random);
+      result = this.cpu.run(slice);
+      left -= slice;
     }
     if (result !== 'halted') throw new Error(`the code did not halt: ${result}`);
     const rip = Number(view.getBigUint64(L.RIP, true));

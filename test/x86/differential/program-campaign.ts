@@ -43,7 +43,7 @@ const FLAGS = 0xcd5n;
 const DF = 0x400n;
 const INPUTS = 2;
 
-interface Player extends Subject {
+export interface Player extends Subject {
   readonly cpu: Processor;
   load(code: readonly number[], offset: number): void;
 }
@@ -132,12 +132,13 @@ function prepare(native: NativeProcessor, bits: 16 | 32 | 64, random: Random): v
 const hex = (value: bigint | number): string => value.toString(16);
 
 /** Runs one of ours from the same input; undefined when all agrees, else what differs. */
-function compare(
+export function compare(
   native: NativeProcessor,
   signal: number,
   player: Player,
   offset: number,
   compared: bigint,
+  areas: readonly (readonly [start: number, length: number])[] = AREAS,
 ): string | undefined {
   const { input, output } = native;
   const ours = player.run(input.words, input.fx, offset);
@@ -173,14 +174,14 @@ function compare(
   const mxcsr = player.view.getUint32(L.MXCSR, true);
   const hostMxcsr = output.fx.getUint32(24, true);
   if (mxcsr !== hostMxcsr) return `mxcsr: host ${hex(hostMxcsr)}, ours ${hex(mxcsr)}`;
-  for (const [start, length] of AREAS)
+  for (const [start, length] of areas)
     for (let at = start; at < start + length; at++)
       if (player.data[at] !== native.data[at])
         return `memory ${hex(at)}: host ${hex(native.data[at]!)}, ours ${hex(player.data[at]!)}`;
   return undefined;
 }
 
-function describe(native: NativeProcessor, code: readonly number[], offset: number): string {
+export function describe(native: NativeProcessor, code: readonly number[], offset: number): string {
   const bytes = code.map((byte) => byte.toString(16).padStart(2, '0')).join('');
   const words = Array.from(native.input.words.slice(0, 17), hex).join(' ');
   return `at ${hex(offset)}: ${bytes}\n    registers ${words}`;

@@ -6,6 +6,10 @@ export class Random {
     this.#state = seed | 0 || 1;
   }
 
+  restart(seed: number): void {
+    this.#state = seed | 0 || 1;
+  }
+
   /** 32 random bits (xorshift32, Marsaglia 2003). */
   u32(): number {
     let x = this.#state;
