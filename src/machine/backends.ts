@@ -3,34 +3,29 @@
  * used by one device. Opening fails with the option in front of the reason; what was open by then is closed again.
  */
 import type { Chardev } from '../chardev/chardev.ts';
-import { createChardev, logChardev } from '../chardev/create.ts';
-import { MuxChardev } from '../chardev/mux.ts';
 import type { MuxActions } from '../chardev/mux.ts';
 import { WebStreamChardev } from '../chardev/web.ts';
 import { UsageError } from '../core/errors.ts';
 import type { Netdev } from '../net/netdev.ts';
-import { blamed } from '../qapi/parse-command-line.ts';
+import { blame, blamed } from '../qapi/parse-command-line.ts';
 import { defined } from '../qapi/suggest.ts';
-import type { ChardevConfig, MachineConfig, NetdevConfig, ObjectConfig } from './config.ts';
+import { Chardevs } from './chardevs.ts';
+import type { MachineConfig, ObjectConfig } from './config.ts';
 import type { Disk, DiskUser } from './disks.ts';
 import { Disks } from './disks.ts';
 import type { MachineHost } from './host.ts';
+import type { NetEntry } from './nets.ts';
+import { Nets } from './nets.ts';
 
 /** A source of random numbers, as virtio-rng takes it. */
 export interface RandomSource {
   fill(view: Uint8Array): void | Promise<void>;
 }
 
-interface Entry<T> {
-  readonly thing: T;
-  /** Who has it, for messages. */
-  user: string | undefined;
-}
-
 export class Backends {
-  readonly chardevs = new Map<string, Entry<Chardev>>();
+  readonly chardevs: Chardevs;
   readonly disks: Disks;
-  readonly netdevs = new Map<string, Entry<Netdev>>();
+  readonly nets: Nets;
   readonly randomSources = new Map<string, RandomSource>();
   readonly objects = new Map<string, ObjectConfig>();
   /** Objects that a device uses. */
@@ -40,20 +35,29 @@ export class Backends {
   /** Where what is claimed now is noted. */
   #claims: (() => void)[] | undefined;
 
-  private constructor(host: MachineHost) {
+  private constructor(host: MachineHost, keys: MuxActions) {
     this.#host = host;
+    this.chardevs = new Chardevs(host, keys, this.objects);
     this.disks = new Disks(host);
-    this.#close.push(() => this.disks.close());
+    this.nets = new Nets(host);
+    this.#close.push(
+      () => this.chardevs.close(),
+      () => this.disks.close(),
+      () => this.nets.close(),
+    );
   }
 
   /** Opens everything that `config` names. */
   static async open(config: MachineConfig, host: MachineHost, keys: MuxActions): Promise<Backends> {
-    const backends = new Backends(host);
+    const backends = new Backends(host, keys);
     try {
-      for (const object of config.objects) backends.#openObject(object, host);
-      for (const chardev of config.chardevs) await backends.#openChardev(chardev, host, keys);
+      const early = (one: ObjectConfig): boolean => one.type !== 'filter-dump';
+      for (const object of config.objects.filter(early)) backends.#openObject(object, host);
+      for (const chardev of config.chardevs) await backends.chardevs.open(chardev);
       await backends.disks.openAll(config.blockdevs, config.drives);
-      for (const netdev of config.netdevs) await backends.#openNetdev(netdev, host);
+      for (const netdev of config.netdevs) await backends.nets.open(netdev);
+      // These are about netdevs, and so come after them, as in QEMU.
+      for (const object of config.objects.filter((one) => !early(one))) backends.#openObject(object, host);
       return backends;
     } catch (error) {
       await backends.close().catch(() => {});
@@ -81,32 +85,11 @@ export class Backends {
     }
   }
 
-  #use(entry: Entry<unknown>, user: string): void {
-    entry.user = user;
-    this.#claims?.push(() => {
-      entry.user = undefined;
-    });
-  }
-
   /** The chardev `id` for one front end; `user` is the device, for the message when it is taken. */
   claimChardev(id: string, user: string): Chardev {
-    const entry = this.chardevs.get(id);
-    if (entry === undefined)
-      throw new UsageError(
-        `Property '${user}.chardev' can't find value '${id}'${defined(this.chardevs.keys())}`,
-      );
-    if (entry.thing instanceof MuxChardev) {
-      const mux = entry.thing;
-      if (mux.free > 0) {
-        const port = mux.port();
-        this.#claims?.push(() => mux.release(port));
-        return port;
-      }
-    } else if (entry.user === undefined) {
-      this.#use(entry, user);
-      return entry.thing;
-    }
-    throw new UsageError(`Property '${user}.chardev' can't take value '${id}': Device '${id}' is in use`);
+    const { chardev, release } = this.chardevs.claim(id, user);
+    this.#claims?.push(release);
+    return chardev;
   }
 
   /** The disk of a `-drive`, or on the node of that name. @throws UsageError */
@@ -117,21 +100,14 @@ export class Backends {
   }
 
   claimNetdev(id: string, user: string): Netdev {
-    const entry = this.netdevs.get(id);
-    if (entry === undefined)
-      throw new UsageError(
-        `Property '${user}.netdev' can't find value '${id}'${defined(this.netdevs.keys())}`,
-      );
-    if (entry.user !== undefined)
-      throw new UsageError(`Property '${user}.netdev' can't take value '${id}', it's in use`);
-    this.#use(entry, user);
-    return entry.thing;
+    const { netdev, release } = this.nets.claim(id, user);
+    this.#claims?.push(release);
+    return netdev;
   }
 
   /** Gives a chardev back, when its device goes away. */
   releaseChardev(id: string): void {
-    const entry = this.chardevs.get(id);
-    if (entry !== undefined) entry.user = undefined;
+    this.chardevs.release(id);
   }
 
   /** The streams of a chardev of type `stream`. */
@@ -154,6 +130,7 @@ export class Backends {
     if (this.objectUsers.has(id)) throw new UsageError(`object '${id}' is in use, can not be deleted`);
     this.objects.delete(id);
     this.randomSources.delete(id);
+    this.nets.closeDump(id);
   }
 
   /** An object that can give random numbers. */
@@ -166,9 +143,13 @@ export class Backends {
     return source;
   }
 
-  /** Netdevs and drives that no device uses: QEMU warns of them, for they are mostly a mistyped id. */
+  /** Netdevs that nothing uses: QEMU warns of them, for they are mostly a mistyped id. */
   unused(): string[] {
-    return [...this.netdevs].filter(([, entry]) => entry.user === undefined).map(([id]) => id);
+    return this.nets.unused();
+  }
+
+  get netdevs(): ReadonlyMap<string, NetEntry> {
+    return this.nets.all;
   }
 
   /** Flushes disks and closes everything, last opened first. The first failure is thrown at the end. */
@@ -185,6 +166,8 @@ export class Backends {
   }
 
   #openObject(config: ObjectConfig, host: MachineHost): void {
+    if (config.type.startsWith('tls-creds-')) blame(config.origin, () => this.chardevs.addTls(config));
+    if (config.type === 'filter-dump') blame(config.origin, () => this.nets.openDump(config));
     if (config.type !== 'rng-random') this.objects.set(config.id, config);
     if (config.type === 'rng-builtin')
       this.randomSources.set(config.id, { fill: (view) => host.random(view) });
@@ -194,40 +177,6 @@ export class Backends {
       this.#close.push(() => source.close());
       this.randomSources.set(config.id, source);
       this.objects.set(config.id, config);
-    } catch (error) {
-      throw blamed(config.origin, error);
-    }
-  }
-
-  async #openChardev(config: ChardevConfig, host: MachineHost, keys: MuxActions): Promise<void> {
-    try {
-      const chardev = await this.#makeChardev(config, host);
-      this.#close.push(() => chardev.close());
-      this.chardevs.set(config.id, { thing: chardev, user: undefined });
-      if (chardev instanceof MuxChardev) chardev.actions = keys;
-    } catch (error) {
-      throw blamed(config.origin, error);
-    }
-  }
-
-  async #makeChardev(config: ChardevConfig, host: MachineHost): Promise<Chardev> {
-    const { id, type } = config;
-    if (type === 'stream') {
-      const stream = new WebStreamChardev(id);
-      await logChardev(stream, config.values, host.char);
-      return stream;
-    }
-    if (type === 'mux')
-      return new MuxChardev(id, this.claimChardev(String(config.values.chardev), `chardev ${id}`));
-    // Without a display a virtual console has nowhere to show its text.
-    return createChardev(type === 'vc' ? 'null' : type, { ...config.values, id }, host.char);
-  }
-
-  async #openNetdev(config: NetdevConfig, host: MachineHost): Promise<void> {
-    try {
-      const netdev = await host.createNetdev(config, (message) => host.warn(`${config.origin}: ${message}`));
-      this.#close.push(() => netdev.close());
-      this.netdevs.set(config.id, { thing: netdev, user: undefined });
     } catch (error) {
       throw blamed(config.origin, error);
     }

@@ -68,6 +68,14 @@ export interface NetdevConfig {
   readonly origin: string;
 }
 
+/** A port of hub 0 that there is by name only: its two ports are a cable. */
+export interface HubPortConfig {
+  readonly port: string;
+  readonly netdev: string;
+  /** The card is at this port, and the netdev at the other. */
+  readonly card: boolean;
+}
+
 export interface ObjectConfig {
   readonly id: string;
   readonly type: string;
@@ -124,6 +132,7 @@ export interface MachineConfig {
   readonly blockdevs: readonly BlockdevConfig[];
   readonly drives: readonly DriveConfig[];
   readonly netdevs: readonly NetdevConfig[];
+  readonly hubPorts: readonly HubPortConfig[];
   readonly objects: readonly ObjectConfig[];
   readonly devices: readonly DeviceConfig[];
   readonly fwCfg: readonly FwCfgConfig[];

@@ -9,7 +9,7 @@ import { readProperties } from '../qapi/read.ts';
 import type { NetdevType } from '../qapi/schema/netdev.ts';
 import { NETDEV_TYPES, NIC_PROPERTIES } from '../qapi/schema/netdev.ts';
 import { didYouMean } from '../qapi/suggest.ts';
-import type { DeviceConfig, NetdevConfig } from './config.ts';
+import type { DeviceConfig, HubPortConfig, NetdevConfig } from './config.ts';
 
 /** Cards that -nic and -net can plug, and the device classes behind them. */
 export const NIC_MODELS: Readonly<Record<string, string>> = {
@@ -28,6 +28,7 @@ const REFUSED_USER = ['tftp', 'smb', 'smbserver', 'guestfwd', 'bootfile', 'tftp-
 interface Net {
   readonly netdevs: NetdevConfig[];
   readonly devices: DeviceConfig[];
+  readonly hubPorts: HubPortConfig[];
 }
 
 export function configureNet(
@@ -37,7 +38,7 @@ export function configureNet(
     readonly note: (origin: string) => (message: string) => void;
   },
 ): Net {
-  const net: Net = { netdevs: [], devices: [] };
+  const net: Net = { netdevs: [], devices: [], hubPorts: [] };
   let asked = false;
   for (const one of given) {
     const note = options.note(one.origin);
@@ -82,22 +83,35 @@ function findType(name: string | undefined): NetdevType {
   return type;
 }
 
+/** One `-netdev`, or `netdev_add`. @throws UsageError */
+export function configureNetdev(
+  entries: readonly OptionEntry[],
+  origin: string,
+  note: (message: string) => void = () => {},
+): NetdevConfig {
+  const type = findType(lastValue(entries, 'type'));
+  const own = entries.filter((entry) => entry.name !== 'type');
+  const { values, lists } = readProperties(own, type.properties, { note });
+  const id = String(values.id);
+  // Those that -net makes up for itself start with a character that no id has.
+  if (!id.startsWith('#')) checkId(id);
+  for (const name of REFUSED_USER)
+    if (values[name] !== undefined || lists[name] !== undefined)
+      throw new UsageError(`'${name}' is not available yet`);
+  for (const rule of lists.hostfwd ?? []) checkForward(rule);
+  return { id, type: type.name, values, lists, origin };
+}
+
 function addNetdev(
   net: Net,
   entries: readonly OptionEntry[],
   origin: string,
   note: (message: string) => void,
 ): void {
-  const type = findType(lastValue(entries, 'type'));
-  const own = entries.filter((entry) => entry.name !== 'type');
-  const { values, lists } = readProperties(own, type.properties, { note });
-  const id = checkId(String(values.id));
-  if (net.netdevs.some((netdev) => netdev.id === id)) throw new UsageError(`Duplicate ID '${id}' for netdev`);
-  for (const name of REFUSED_USER)
-    if (values[name] !== undefined || lists[name] !== undefined)
-      throw new UsageError(`'${name}' is not available yet`);
-  for (const rule of lists.hostfwd ?? []) checkForward(rule);
-  net.netdevs.push({ id, type: type.name, values, lists, origin });
+  const netdev = configureNetdev(entries, origin, note);
+  if (net.netdevs.some(({ id }) => id === netdev.id))
+    throw new UsageError(`Duplicate ID '${netdev.id}' for netdev`);
+  net.netdevs.push(netdev);
 }
 
 /** `[tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport`. */
@@ -162,41 +176,59 @@ function nicDevice(
   };
 }
 
-/** `-net nic -net user`: all of them meet on hub 0. One of each is the same as -nic. */
+/**
+ * `-net nic -net user`: all of them meet on hub 0, each at a port of its own. Two are connected without a hub between
+ * them, because a hub takes finished frames only: monitors show it all the same (`hubPorts`).
+ */
 function addOldNet(
   net: Net,
   given: readonly Given[],
   note: (origin: string) => (message: string) => void,
 ): void {
-  const nics: Given[] = [];
-  const backends: Given[] = [];
-  for (const one of given)
+  const parts = given.filter((one) => lastValue(one.entries, 'type') !== 'none');
+  for (const one of parts)
     blame(one.origin, () => {
       const type = lastValue(one.entries, 'type');
-      if (type === 'none') return;
-      if (type === 'nic') nics.push(one);
-      else {
-        findType(type);
-        backends.push(one);
-      }
+      if (type !== 'nic') findType(type);
     });
-  if (nics.length > 1 || backends.length > 1)
-    throw new UsageError(
-      `${(nics[1] ?? backends[1])!.origin}: hubs of several cards or back ends are not available yet: use -nic for each`,
+  const isNic = (one: Given): boolean => lastValue(one.entries, 'type') === 'nic';
+  const cards = parts.filter(isNic).filter((one) => lastValue(one.entries, 'netdev') === undefined);
+  const backs = parts.filter((one) => !isNic(one));
+  const cable = cards.length === 1 && backs.length === 1;
+  const names = new Map<Given, string>();
+  for (const [port, one] of parts.entries()) {
+    if (isNic(one)) continue;
+    const id = lastValue(one.entries, 'id') ?? `#net${String(port).padStart(3, '0')}`;
+    names.set(one, id);
+    const entries = one.entries.filter((entry) => entry.name !== 'id');
+    blame(one.origin, () =>
+      addNetdev(net, [...entries, { name: 'id', value: id }], one.origin, note(one.origin)),
     );
-  const [backend] = backends;
-  const [nic] = nics;
-  let id: string | undefined;
-  if (backend !== undefined) {
-    id = lastValue(backend.entries, 'id') ?? nextId(net);
-    const entries = backend.entries.filter((entry) => entry.name !== 'id');
-    blame(backend.origin, () =>
-      addNetdev(net, [...entries, { name: 'id', value: id! }], backend.origin, note(backend.origin)),
-    );
+    if (cable) net.hubPorts.push({ port: `hub0port${port}`, netdev: id, card: false });
+    else addPort(net, `hub0port${port}`, id, one.origin);
   }
-  if (nic !== undefined)
-    blame(nic.origin, () => {
-      const entries = nic.entries.filter((entry) => entry.name !== 'type' && entry.name !== 'netdev');
-      net.devices.push(nicDevice(entries, lastValue(nic.entries, 'netdev') ?? id, nic.origin));
+  for (const [port, one] of parts.entries()) {
+    if (!isNic(one)) continue;
+    const named = lastValue(one.entries, 'netdev');
+    let peer = named;
+    if (named !== undefined) {
+      if (!net.netdevs.some(({ id }) => id === named))
+        throw new UsageError(`${one.origin}: netdev '${named}' not found`);
+    } else if (cable) {
+      peer = names.get(backs[0]!)!;
+      net.hubPorts.push({ port: `hub0port${port}`, netdev: peer, card: true });
+    } else {
+      peer = `hub0port${port}`;
+      addPort(net, peer, undefined, one.origin);
+    }
+    blame(one.origin, () => {
+      const entries = one.entries.filter((entry) => entry.name !== 'type' && entry.name !== 'netdev');
+      net.devices.push(nicDevice(entries, peer, one.origin));
     });
+  }
+}
+
+function addPort(net: Net, id: string, netdev: string | undefined, origin: string): void {
+  const values = { id, hubid: 0, ...(netdev === undefined ? {} : { netdev }) };
+  net.netdevs.push({ id, type: 'hubport', values, lists: {}, origin });
 }

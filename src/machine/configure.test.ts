@@ -136,9 +136,21 @@ describe('options', () => {
     expect(refusal('-nic user,model=foo')).toContain('Unsupported NIC model: foo');
     const old = config('-nographic -net nic,model=virtio,macaddr=52:54:00:00:00:02 -net user');
     expect(old.devices[0]!.entries).toEqual([
-      { name: 'netdev', value: 'net0' },
+      { name: 'netdev', value: '#net001' },
       { name: 'mac', value: '52:54:00:00:00:02' },
     ]);
+    expect(old.hubPorts).toEqual([
+      { port: 'hub0port1', netdev: '#net001', card: false },
+      { port: 'hub0port0', netdev: '#net001', card: true },
+    ]);
+    const hub = config('-nographic -net nic -net nic -net user,id=u');
+    expect(hub.netdevs.map(({ id, type, values }) => [id, type, values.netdev])).toEqual([
+      ['u', 'user', undefined],
+      ['hub0port2', 'hubport', 'u'],
+      ['hub0port0', 'hubport', undefined],
+      ['hub0port1', 'hubport', undefined],
+    ]);
+    expect(hub.devices.map(({ entries }) => entries[0]!.value)).toEqual(['hub0port0', 'hub0port1']);
   });
 
   it('-chardev and -serial', () => {

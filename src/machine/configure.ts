@@ -106,6 +106,7 @@ export function configure(
     blockdevs: configureBlockdevs(given, note),
     drives: drives.drives,
     netdevs: net.netdevs,
+    hubPorts: net.hubPorts,
     objects: configureObjects(given, note),
     // QEMU's order: the cards of -nic first, then -device as given, then the disks of -drive if=virtio.
     devices: [...serials.debugcons, ...net.devices, ...devices, ...drives.devices],

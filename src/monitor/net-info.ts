@@ -1,5 +1,6 @@
 /** Network cards and their back ends as monitors name them: by id, or by model and number as QEMU does. */
-import type { Netdev } from '../net/netdev.ts';
+import type { NetPlug } from '../net/plug.ts';
+import { UserNet } from '../net/user/user-net.ts';
 import type { VirtioNet } from '../virtio/device/net/device.ts';
 import { VirtioNet as VirtioNetDevice } from '../virtio/device/net/device.ts';
 import type { MonitorTarget } from './target.ts';
@@ -38,10 +39,59 @@ export function cards(target: MonitorTarget): Card[] {
 /** The back ends, with the card that has each. */
 export function netdevs(
   target: MonitorTarget,
-): { readonly netdev: Netdev; readonly card: Card | undefined }[] {
+): { readonly netdev: NetPlug; readonly card: Card | undefined }[] {
   const all = cards(target);
   return [...target.backends.netdevs].map(([id, { thing }]) => ({
     netdev: thing,
     card: all.find(({ netdev }) => netdev === id),
   }));
 }
+
+/** A port of a hub as `info network` shows it. */
+export interface HubPortInfo {
+  readonly hub: number;
+  readonly port: string;
+  /** `n1: index=0,type=user,…`; undefined when there is nothing in it. */
+  readonly peer: string | undefined;
+}
+
+export const cardText = ({ name, model, device }: Card): string =>
+  `${name}: index=0,type=nic,model=${model},macaddr=${formatMac(device.mac)}`;
+
+/** The ports of all hubs, and the ids of what is behind them: that is shown nowhere else. */
+export function hubPorts(target: MonitorTarget): {
+  readonly ports: HubPortInfo[];
+  readonly behind: ReadonlySet<string>;
+} {
+  const all = cards(target);
+  const { nets } = target.backends;
+  const behind = new Set<string>();
+  const describe = (id: string | undefined): string | undefined => {
+    const netdev = id === undefined ? undefined : nets.all.get(id);
+    return netdev === undefined ? undefined : `${id!}: ${netdev.thing.describe()}`;
+  };
+  const ports: HubPortInfo[] = [];
+  for (const [port, entry] of nets.ports) {
+    behind.add(port);
+    if (entry.back !== undefined) behind.add(entry.back);
+    const card = all.find(({ netdev }) => netdev === port);
+    ports.push({
+      hub: entry.port.hub,
+      port,
+      peer: card === undefined ? describe(entry.back) : cardText(card),
+    });
+  }
+  for (const { port, netdev, card: isCard } of target.machine.config.hubPorts) {
+    behind.add(netdev);
+    const card = all.find((one) => one.netdev === netdev);
+    const peer = isCard ? (card === undefined ? undefined : cardText(card)) : describe(netdev);
+    ports.push({ hub: 0, port, peer });
+  }
+  return { ports, behind };
+}
+
+/** The user networks, with their ids. */
+export const userNets = (target: MonitorTarget): { readonly id: string; readonly net: UserNet }[] =>
+  netdevs(target).flatMap(({ netdev }) =>
+    netdev.inner instanceof UserNet ? [{ id: netdev.id, net: netdev.inner }] : [],
+  );

@@ -24,7 +24,8 @@ function typeOf({ type, values = [], list }: Property): Type {
         return str;
     }
   })();
-  return list === true ? array(one) : one;
+  // QEMU's lists of texts are lists of objects that have one.
+  return list === true ? array(object({ str: one })) : one;
 }
 
 /** Members by name; `cache.direct` is a member of the member `cache`. Members that may be absent end in `?`. */

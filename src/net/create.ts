@@ -3,6 +3,8 @@ import { UsageError } from '../core/errors.ts';
 import type { PropertyValues } from '../qapi/property.ts';
 import type { Netdev } from './netdev.ts';
 import type { NetHost } from './user/host.ts';
+import type { TapHost } from './tap.ts';
+import { TapNetdev } from './tap.ts';
 import { UserNet } from './user/user-net.ts';
 
 export interface NetdevRequest {
@@ -17,9 +19,14 @@ export interface NetdevRequest {
 export async function createNetdev(
   request: NetdevRequest,
   host: NetHost,
+  tapHost: TapHost | undefined,
   warn: (message: string) => void,
 ): Promise<Netdev> {
   const { id, type, values, lists } = request;
+  if (type === 'tap') {
+    if (tapHost === undefined) throw new UsageError("netdev type 'tap' needs Linux");
+    return TapNetdev.open(id, values, tapHost, warn);
+  }
   if (type !== 'user') throw new UsageError(`netdev type '${type}' is not available yet; use user`);
   const text = (name: string): string | undefined =>
     values[name] === undefined ? undefined : String(values[name]);

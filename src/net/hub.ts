@@ -31,10 +31,20 @@ export class NetHub {
     return port;
   }
 
-  /** A new port with a back end in it: frames of the back end reach the cards, and the other way. */
+  /** A new port with a back end in it, which is closed with the port. */
   plug(id: string, netdev: Netdev): HubPort {
     const port = this.port(id);
-    port.attach({
+    const detach = this.join(port, netdev);
+    port.onClose = async () => {
+      detach();
+      await netdev.close();
+    };
+    return port;
+  }
+
+  /** Connects a back end to a port: its frames reach the cards, and the other way. The result takes it out again. */
+  join(port: HubPort, netdev: Netdev): () => void {
+    const leave = port.attach({
       rxCaps: NO_CAPS,
       receive: (frame) => {
         netdev.send(frame);
@@ -50,11 +60,10 @@ export class NetHub {
       },
       linkChanged() {},
     });
-    port.onClose = async () => {
+    return () => {
+      leave();
       detach();
-      await netdev.close();
     };
-    return port;
   }
 
   remove(port: HubPort): void {
@@ -70,14 +79,15 @@ export class HubPort implements Netdev {
   readonly linkUp = true;
   /** Called when the port is closed. */
   onClose: () => Promise<void> = () => Promise.resolve();
-  readonly #hub: number;
+  /** The number of its hub. */
+  readonly hub: number;
   readonly #forward: (frame: Uint8Array, from: HubPort) => void;
   readonly #queue: Uint8Array[] = [];
   #frontend: NetFrontend | undefined;
 
   constructor(id: string, hub: number, forward: (frame: Uint8Array, from: HubPort) => void) {
     this.id = id;
-    this.#hub = hub;
+    this.hub = hub;
     this.#forward = forward;
   }
 
@@ -105,7 +115,7 @@ export class HubPort implements Netdev {
   }
 
   describe(): string {
-    return `index=0,type=hubport,hubid=${this.#hub}`;
+    return `index=0,type=hubport,hubid=${this.hub}`;
   }
 
   close(): Promise<void> {

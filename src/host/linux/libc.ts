@@ -40,6 +40,9 @@ const TIOCGPTN = 0x80045430;
 const TCGETS = 0x5401;
 const TCSETS = 0x5402;
 
+/** poll(2). */
+const POLLIN = 1;
+
 /** Sockets (socket(2); the numbers are those of x86-64 and arm64). */
 const AF_INET = 2;
 const SOCK_DGRAM = 2;
@@ -58,6 +61,7 @@ export class Libc {
   readonly #close: CFunction;
   readonly #sendto: CFunction;
   readonly #recvfrom: CFunction;
+  readonly #poll: CFunction;
 
   constructor(koffi: Koffi) {
     this.#koffi = koffi;
@@ -70,6 +74,7 @@ export class Libc {
     this.#sendto = c.func(
       'int64_t sendto(int fd, void *data, size_t length, int flags, void *to, uint32_t size)',
     );
+    this.#poll = c.func('int poll(void *fds, unsigned long count, int timeout)');
     this.#recvfrom = c.func(
       'int64_t recvfrom(int fd, void *data, size_t length, int flags, void *from, void *size)',
     );
@@ -158,6 +163,20 @@ export class Libc {
     size.writeInt32LE(SOCKADDR_SIZE);
     const length = this.#recvfrom(fd, data, data.length, 0, from, size);
     return length < 0 ? undefined : { length, address: from.readUInt32BE(4) };
+  }
+
+  /** Waits in another thread until there is something to read, at most so many milliseconds. */
+  readable(fd: number, timeout: number): Promise<boolean> {
+    // struct pollfd: int fd, short events, short revents.
+    const entry = Buffer.alloc(8);
+    entry.writeInt32LE(fd, 0);
+    entry.writeInt16LE(POLLIN, 4);
+    return new Promise((resolve, reject) => {
+      this.#poll.async(entry, 1, timeout, (error: Error | null, count: number) => {
+        if (error !== null) reject(error);
+        else resolve(count > 0);
+      });
+    });
   }
 
   close(fd: number): void {

@@ -2,8 +2,10 @@
  * TAP interfaces (the kernel's Documentation/networking/tuntap.rst): a network card of the host whose wire ends in a
  * file descriptor. Needs CAP_NET_ADMIN, or an interface that root made for this user.
  */
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { HostError } from '../../core/errors.ts';
+import type { TapHost } from '../../net/tap.ts';
 import { hostError } from '../node/errors.ts';
 import { libc } from './libc.ts';
 
@@ -18,6 +20,76 @@ const TUN_F_CSUM = 0x01;
 const TUN_F_TSO4 = 0x02;
 /** struct ifreq: a name of 16 bytes, then a union. */
 const IFREQ_SIZE = 40;
+
+/** Milliseconds after which a watcher looks whether it is still wanted: what closing may take. */
+const WATCH_TURN = 100;
+/** linux/if_tun.h */
+const TUNGETIFF = 0x800454d2;
+
+/** `-netdev tap` on Linux. Scripts get the interface's name, as QEMU's do. */
+export const linuxTapHost: TapHost = {
+  openTap({ ifname, fd, header }) {
+    const tap = fd === undefined ? openTap(ifname ?? '', header === 0 ? 0 : 12) : adoptTap(fd);
+    let stopped = false;
+    const failed = (error: unknown): boolean =>
+      ['EAGAIN', 'EIO', 'EBADFD', 'ENOBUFS'].includes((error as { code?: string }).code ?? '');
+    return {
+      name: tap.name,
+      read(buffer) {
+        try {
+          return fs.readSync(tap.fd, buffer);
+        } catch (error) {
+          if (failed(error)) return 0;
+          throw error;
+        }
+      },
+      write(frame) {
+        try {
+          fs.writeSync(tap.fd, frame);
+        } catch (error) {
+          // An interface that is down, or has no room, loses frames, as a wire does.
+          if (!failed(error)) throw error;
+        }
+      },
+      watch(readable) {
+        let wanted = true;
+        const turn = (): void => {
+          if (!wanted || stopped) return;
+          libc()!
+            .readable(tap.fd, WATCH_TURN)
+            .then((some) => {
+              if (some && wanted && !stopped) readable();
+              turn();
+            }, turn);
+        };
+        turn();
+        return () => {
+          wanted = false;
+        };
+      },
+      close() {
+        stopped = true;
+        // A watcher in another thread may still have the descriptor: it is let go first.
+        setTimeout(() => fs.closeSync(tap.fd), WATCH_TURN * 2).unref();
+      },
+    };
+  },
+  runScript(path, ifname) {
+    const { status, error } = spawnSync(path, [ifname], { stdio: ['ignore', 'inherit', 'inherit'] });
+    if (error !== undefined) throw hostError(`could not launch network script ${path}`, error);
+    if (status !== 0) throw new HostError(`network script ${path} failed with status ${status ?? -1}`);
+  },
+};
+
+/** An interface that somebody else opened and gave to this process. */
+function adoptTap(fd: number): Tap {
+  const c = libc();
+  if (c === undefined) throw new HostError('tap: needs Linux and the package koffi');
+  const request = Buffer.alloc(IFREQ_SIZE);
+  const errno = c.ioctl(fd, TUNGETIFF, request);
+  if (errno !== 0) throw new HostError(`Can't use file descriptor ${fd}: it is no TAP interface`);
+  return { fd, name: request.subarray(0, 16).toString('latin1').replace(/\0.*$/, '') };
+}
 
 export interface Tap {
   readonly fd: number;

@@ -11,6 +11,7 @@ import type { MachineHost } from '../../machine/host.ts';
 import { createProcessor } from '../../machine/processor.ts';
 import type { WakeUp } from '../../machine/run.ts';
 import { createNetdev } from '../../net/create.ts';
+import { linuxTapHost } from '../linux/tap.ts';
 import { nodeCharHost } from './char.ts';
 import { hostError } from './errors.ts';
 import { nodeBlockHost } from './file.ts';
@@ -146,7 +147,7 @@ export function nodeMachineHost(
     },
     kernelCache: kernelCache(),
     createCpu: async (request) => createProcessor(runtimeCode(), request),
-    createNetdev: (config, warnOfNet) => createNetdev(config, nodeNetHost(), warnOfNet),
+    createNetdev: (config, warnOfNet) => createNetdev(config, nodeNetHost(), linuxTapHost, warnOfNet),
     openLog,
     warn,
   };

@@ -7,9 +7,15 @@ import { deviceInfo } from './info-devices.ts';
 import { machineInfo } from './info-machine.ts';
 import { virtioInfo } from './info-virtio.ts';
 import { memoryCommands } from './memory.ts';
+import { netActions } from './net.ts';
 import { treeInfo } from './trees.ts';
 
-export const HMP_COMMANDS: readonly HmpCommand[] = [...actionCommands, ...blockActions, ...memoryCommands];
+export const HMP_COMMANDS: readonly HmpCommand[] = [
+  ...actionCommands,
+  ...blockActions,
+  ...netActions,
+  ...memoryCommands,
+];
 
 export const INFO_COMMANDS: readonly HmpCommand[] = [
   ...machineInfo,

@@ -1,7 +1,7 @@
 /** `info` about network, chardevs and PCI, in QEMU's words: people and scripts read them. */
 import { formatIds } from './ids.ts';
-import { cards, formatMac, netdevs } from '../net-info.ts';
-import type { Card } from '../net-info.ts';
+import type { NetFlow } from '../../net/user/options.ts';
+import { cards, cardText, hubPorts, netdevs, userNets } from '../net-info.ts';
 import type { BridgeWindow } from '../../pc/pci/bridge.ts';
 import type { BarInfo, BridgeInfo, PciInfo } from '../pci-info.ts';
 import { pciInfos } from '../pci-info.ts';
@@ -9,16 +9,23 @@ import { chardevInfos } from '../qmp/commands/chardev.ts';
 import type { MonitorTarget } from '../target.ts';
 import type { HmpCommand } from './command.ts';
 
-const cardText = ({ name, model, device }: Card): string =>
-  `${name}: index=0,type=nic,model=${model},macaddr=${formatMac(device.mac)}\n`;
-
 function infoNetwork(target: MonitorTarget): string {
-  const ends = netdevs(target);
+  const { ports, behind } = hubPorts(target);
+  let text = '';
+  const hubs = new Set(ports.map(({ hub }) => hub));
+  for (const hub of hubs) {
+    text += `hub ${hub}\n`;
+    // The newest first, as in QEMU.
+    for (const { port, peer } of ports.filter((one) => one.hub === hub).reverse())
+      text += ` \\ ${port}${peer === undefined ? '' : `: ${peer}`}\n`;
+  }
+  const ends = netdevs(target).filter(({ netdev }) => !behind.has(netdev.id));
   // Back ends without a card come first, for they were made first.
   const lonely = ends.filter(({ card }) => card === undefined);
-  let text = lonely.map(({ netdev }) => `${netdev.id}: ${netdev.describe()}\n`).join('');
+  text += lonely.map(({ netdev }) => `${netdev.id}: ${netdev.describe()}\n`).join('');
   for (const card of cards(target)) {
-    text += cardText(card);
+    if (card.netdev !== undefined && behind.has(card.netdev)) continue;
+    text += `${cardText(card)}\n`;
     const end = ends.find(({ card: user }) => user?.name === card.name);
     if (end !== undefined) text += ` \\ ${end.netdev.id}: ${end.netdev.describe()}\n`;
   }
@@ -68,27 +75,22 @@ function pciText(one: PciInfo): string {
   ].join('');
 }
 
-interface WithConnections {
-  connections(): string[];
+/** One line as libslirp lays it out; there are no descriptors to show. */
+function flowText({ protocol, source, sourcePort, destination, destinationPort }: NetFlow): string {
+  const place = (address: string, port: number): string =>
+    `${address.padStart(15)} ${String(port).padStart(5)}`;
+  const ends = `${place(source, sourcePort)} ${place(destination, destinationPort)}`;
+  return `${`  ${protocol}`.padEnd(19)}  -1 ${ends}     0     0\n`;
 }
 
-const hasConnections = (netdev: unknown): netdev is WithConnections =>
-  typeof (netdev as Partial<WithConnections>).connections === 'function';
-
-function infoUsernet(target: MonitorTarget): string {
-  return netdevs(target)
-    .filter(({ netdev }) => netdev.type === 'user')
-    .map(({ netdev }) => {
-      const lines = hasConnections(netdev) ? netdev.connections() : [];
-      return [
-        `Hub -1 (${netdev.id}):`,
-        '  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ',
-        ...lines.map((line) => `  ${line}`),
-        '',
-      ].join('\n');
-    })
+const infoUsernet = (target: MonitorTarget): string =>
+  userNets(target)
+    .map(
+      ({ id, net }) =>
+        `Hub -1 (${id}):\n  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ\n` +
+        net.flows().map(flowText).join(''),
+    )
     .join('');
-}
 
 export const deviceInfo: readonly HmpCommand[] = [
   {

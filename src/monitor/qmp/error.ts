@@ -29,7 +29,7 @@ export function asQmpError(error: unknown): QmpError | undefined {
   if (!(error instanceof UsageError || error instanceof HostError)) return undefined;
   // Where it comes from is known to who asked.
   const [line = ''] = error.message.split('\n');
-  const first = line.replace(/^(device_add|object-add): /, '');
+  const first = line.replace(/^(device_add|netdev_add|object-add|drive_add): /, '');
   return new QmpError(
     first.replace(/ \((did you mean|defined: |none is defined|there is: |add -device)[^)]*\)$/, ''),
   );

@@ -23,6 +23,15 @@ export interface OpenForward {
   readonly guestPort: number;
 }
 
+/** Something that goes through the network, for `info usernet`. Addresses are text; `*` is any. */
+export interface NetFlow {
+  readonly protocol: string;
+  readonly source: string;
+  readonly sourcePort: number;
+  readonly destination: string;
+  readonly destinationPort: number;
+}
+
 export interface UserNetOptions {
   /** `ADDR[/MASK]`, mask as a number of bits or as an address. */
   readonly net?: string | undefined;

@@ -12,7 +12,7 @@ import {
 import { parseTcp, serializeTcp, TCP_FLAG, type TcpSegment } from '../wire/tcp.ts';
 import { formatIpv4Address, parseIpv4Address } from '../wire/bytes.ts';
 import type { HostTcp, NetHost } from './host.ts';
-import type { ForwardRule, OpenForward } from './options.ts';
+import type { ForwardRule, NetFlow, OpenForward } from './options.ts';
 import type { GuestOutput } from './output.ts';
 import { TcpConnection } from './tcp-connection.ts';
 import type { TcpTuple } from './tcp-frame.ts';
@@ -58,6 +58,26 @@ export class TcpNat {
       const guest = `${formatIpv4Address(tuple.guestAddress)}:${tuple.guestPort}`;
       return `${guest} ${formatIpv4Address(tuple.address)}:${tuple.port} ${state}`;
     });
+  }
+
+  /** The same apart, in the words of `info usernet`. */
+  flows(): NetFlow[] {
+    return Array.from(this.#connections.values(), ({ tuple, state }) => ({
+      protocol: `TCP[${state.toUpperCase().replace('-', '_')}]`,
+      source: formatIpv4Address(tuple.guestAddress),
+      sourcePort: tuple.guestPort,
+      destination: formatIpv4Address(tuple.address),
+      destinationPort: tuple.port,
+    }));
+  }
+
+  /** Closes a forwarded port; connections that came through it stay. False when there is none. */
+  unforward(hostAddress: string, port: number): boolean {
+    const index = this.forwards.findIndex((one) => one.hostPort === port && one.hostAddress === hostAddress);
+    if (index < 0) return false;
+    this.#listeners.splice(index, 1)[0]!.close();
+    this.forwards.splice(index, 1);
+    return true;
   }
 
   /** Opens a forwarded port; `guest` is where it leads. Throws a `UsageError` when the host refuses the port. */

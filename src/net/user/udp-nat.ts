@@ -3,10 +3,10 @@
  * whom it has written to can answer; and forwarded ports.
  */
 import { UsageError } from '../../core/errors.ts';
-import { parseIpv4Address } from '../wire/bytes.ts';
+import { formatIpv4Address, parseIpv4Address } from '../wire/bytes.ts';
 import { PROTOCOL, serializeUdp, type UdpDatagram } from '../wire/ipv4.ts';
 import type { HostUdp, NetHost } from './host.ts';
-import type { ForwardRule, OpenForward } from './options.ts';
+import type { ForwardRule, NetFlow, OpenForward } from './options.ts';
 import type { GuestOutput } from './output.ts';
 import type { Translate } from './tcp-nat.ts';
 
@@ -52,6 +52,30 @@ export class UdpNat {
 
   get size(): number {
     return this.#flows.size;
+  }
+
+  /** Guests' datagrams under way, in the words of `info usernet`. */
+  flows(): NetFlow[] {
+    const now = this.#host.now();
+    return Array.from(this.#flows, ([key, { used }]) => {
+      const [address, port] = key.split(' ').map(Number);
+      return {
+        protocol: `UDP[${Math.max(0, Math.round((IDLE - (now - used)) / 1000))} sec]`,
+        source: formatIpv4Address(address!),
+        sourcePort: port!,
+        destination: '*',
+        destinationPort: 0,
+      };
+    });
+  }
+
+  /** Closes a forwarded port; false when there is none. */
+  unforward(hostAddress: string, port: number): boolean {
+    const index = this.forwards.findIndex((one) => one.hostPort === port && one.hostAddress === hostAddress);
+    if (index < 0) return false;
+    this.#forwards.splice(index, 1)[0]!.socket.close();
+    this.forwards.splice(index, 1);
+    return true;
   }
 
   /** Opens a forwarded port; throws a `UsageError` when the host refuses it. */

@@ -31,7 +31,14 @@ import { DhcpServer } from './dhcp-server.ts';
 import { DnsForwarder } from './dns-forwarder.ts';
 import type { NetHost } from './host.ts';
 import { IcmpNat } from './icmp-nat.ts';
-import { type OpenForward, parseUserNetOptions, type UserNetConfig, type UserNetOptions } from './options.ts';
+import {
+  type ForwardRule,
+  type NetFlow,
+  type OpenForward,
+  parseUserNetOptions,
+  type UserNetConfig,
+  type UserNetOptions,
+} from './options.ts';
 import { GuestOutput, gatewayMac } from './output.ts';
 import { Reassembler } from './reassembly.ts';
 import { TcpNat } from './tcp-nat.ts';
@@ -91,20 +98,28 @@ export class UserNet implements Netdev {
     const config = parseUserNetOptions(options);
     const net = new UserNet(id, config, host, warn);
     try {
-      for (const rule of config.forwards) {
-        const guest = rule.guestAddress === 0 ? config.dhcpStart : rule.guestAddress;
-        if (!net.#inside(guest)) {
-          throw new UsageError(
-            `Invalid host forwarding rule '${rule.text}' (Bad guest address: ${formatIpv4Address(guest)} is not in the network)`,
-          );
-        }
-        await (rule.protocol === 'tcp' ? net.#tcp : net.#udp).forward(rule, guest);
-      }
+      for (const rule of config.forwards) await net.forward(rule);
     } catch (error) {
       await net.close();
       throw error;
     }
     return net;
+  }
+
+  /** Opens a forwarded port. @throws UsageError */
+  async forward(rule: ForwardRule): Promise<void> {
+    const guest = rule.guestAddress === 0 ? this.#config.dhcpStart : rule.guestAddress;
+    if (!this.#inside(guest)) {
+      throw new UsageError(
+        `Invalid host forwarding rule '${rule.text}' (Bad guest address: ${formatIpv4Address(guest)} is not in the network)`,
+      );
+    }
+    await (rule.protocol === 'tcp' ? this.#tcp : this.#udp).forward(rule, guest);
+  }
+
+  /** Closes a forwarded port, by its address and number on the host; false when there is none. */
+  unforward(protocol: 'tcp' | 'udp', hostAddress: string, port: number): boolean {
+    return (protocol === 'tcp' ? this.#tcp : this.#udp).unforward(hostAddress, port);
   }
 
   attach(frontend: NetFrontend): () => void {
@@ -139,6 +154,25 @@ export class UserNet implements Netdev {
   /** The TCP connections, a line each, for `info usernet`. */
   connections(): string[] {
     return this.#tcp.describe();
+  }
+
+  /** All that goes through the network, for `info usernet`. */
+  flows(): NetFlow[] {
+    const forwarded =
+      (what: string) =>
+      (one: OpenForward): NetFlow => ({
+        protocol: `${what}[HOST_FORWARD]`,
+        source: one.hostAddress === '0.0.0.0' ? '*' : one.hostAddress,
+        sourcePort: one.hostPort,
+        destination: formatIpv4Address(one.guestAddress),
+        destinationPort: one.guestPort,
+      });
+    return [
+      ...this.#tcp.flows(),
+      ...this.#tcp.forwards.map(forwarded('TCP')),
+      ...this.#udp.flows(),
+      ...this.#udp.forwards.map(forwarded('UDP')),
+    ];
   }
 
   /** The forwarded ports, with the numbers that the host gave where 0 was asked for. */

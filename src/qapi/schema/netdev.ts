@@ -26,6 +26,29 @@ export const USER_NET_PROPERTIES = [
   { name: 'smbserver', type: 'str', help: 'Address of the SMB server' },
 ] as const satisfies readonly Property[];
 
+const TAP_PROPERTIES = [
+  { name: 'ifname', type: 'str', help: 'Name of the interface; made when it is not there' },
+  { name: 'fd', type: 'str', help: 'Descriptor of an open interface' },
+  { name: 'fds', type: 'str', help: 'Descriptors, for several queues' },
+  { name: 'script', type: 'str', help: "Runs when it is open (default: /etc/qemu-ifup; 'no' for none)" },
+  { name: 'downscript', type: 'str', help: "Runs at the end (default: /etc/qemu-ifdown; 'no' for none)" },
+  { name: 'br', type: 'str', help: 'Bridge for the helper' },
+  { name: 'helper', type: 'str', help: 'Program that makes the interface' },
+  { name: 'sndbuf', type: 'size', help: 'Bytes that the host keeps', ignored: "the kernel's own limit holds" },
+  { name: 'vnet_hdr', type: 'bool', help: 'Large segments cross in one piece (default: on)' },
+  { name: 'vhost', type: 'bool', help: 'The kernel serves the rings' },
+  { name: 'vhostfd', type: 'str', help: 'Descriptor of a vhost device' },
+  { name: 'vhostfds', type: 'str', help: 'The same for several queues' },
+  { name: 'vhostforce', type: 'bool', help: 'vhost whatever the guest does', ignored: 'there is no vhost' },
+  { name: 'queues', type: 'uint32', help: 'Queues of the interface: 1' },
+  { name: 'poll-us', type: 'uint32', help: 'Busy polling', ignored: 'there is no vhost' },
+] as const satisfies readonly Property[];
+
+const HUB_PROPERTIES = [
+  { name: 'hubid', type: 'int32', required: true, help: 'Number of the hub' },
+  { name: 'netdev', type: 'str', help: 'Back end that is plugged into the port; a card otherwise' },
+] as const satisfies readonly Property[];
+
 export interface NetdevType {
   readonly name: string;
   readonly properties: readonly Property[];
@@ -34,15 +57,15 @@ export interface NetdevType {
   readonly missing?: string;
 }
 
-const LATER = 'not available yet; use user';
+const LATER = 'not available yet; use user or tap';
 
 export const NETDEV_TYPES = [
   { name: 'user', properties: [ID, ...USER_NET_PROPERTIES], help: 'NAT, DHCP and DNS without privileges' },
   { name: 'socket', properties: [ID], help: 'Connected machines', missing: LATER },
   { name: 'stream', properties: [ID], help: 'A stream socket', missing: LATER },
   { name: 'dgram', properties: [ID], help: 'A datagram socket', missing: LATER },
-  { name: 'hubport', properties: [ID], help: 'A port of a hub', missing: LATER },
-  { name: 'tap', properties: [ID], help: 'A tap interface of the host', missing: LATER },
+  { name: 'hubport', properties: [ID, ...HUB_PROPERTIES], help: 'A port of a hub' },
+  { name: 'tap', properties: [ID, ...TAP_PROPERTIES], help: 'A tap interface of the host' },
   { name: 'bridge', properties: [ID], help: 'A bridge of the host', missing: LATER },
   { name: 'vhost-user', properties: [ID], help: 'Another process', missing: LATER },
   { name: 'vhost-vdpa', properties: [ID], help: 'A vDPA device', missing: LATER },

@@ -1,10 +1,18 @@
 /** Network cards: what they receive, and their cables. */
+import { configureNetdev } from '../../../machine/configure-net.ts';
+import type { OptionEntry } from '../../../qapi/options.ts';
+import type { NetdevType } from '../../../qapi/schema/netdev.ts';
+import { NETDEV_TYPES } from '../../../qapi/schema/netdev.ts';
 import type { RxFilter } from '../../../virtio/device/net/filter.ts';
 import { cards, formatMac, netdevs } from '../../net-info.ts';
 import type { Card } from '../../net-info.ts';
 import type { JsonObject } from '../../json/value.ts';
+import { membersOf } from '../../property-types.ts';
+import type { MonitorTarget } from '../../target.ts';
 import { command } from '../command.ts';
+import { toEntries } from '../entries.ts';
 import { deviceNotFound, QmpError } from '../error.ts';
+import type { ObjectType } from '../types.ts';
 import { array, bool, int, object, oneOf, str } from '../types.ts';
 
 const RX_STATE = oneOf('normal', 'none', 'all');
@@ -44,7 +52,42 @@ function describeFilter({ name, device }: Card): JsonObject {
   };
 }
 
+const types = (NETDEV_TYPES as readonly NetdevType[]).filter(({ missing }) => missing === undefined);
+
+/** What `-netdev` takes, by type. */
+const NETDEV: ObjectType = {
+  kind: 'object',
+  members: { type: oneOf(...types.map(({ name }) => name)), id: str },
+  tag: 'type',
+  variants: Object.fromEntries(
+    types.map(({ name, properties }) => [
+      name,
+      { kind: 'object', members: membersOf(properties.filter((one) => one.name !== 'id')) } as const,
+    ]),
+  ),
+};
+
+export async function addNetdev(target: MonitorTarget, entries: readonly OptionEntry[]): Promise<void> {
+  await target.backends.nets.open(configureNetdev(entries, 'netdev_add'));
+}
+
+export async function removeNetdev(target: MonitorTarget, id: string): Promise<void> {
+  if (!(await target.backends.nets.remove(id))) throw deviceNotFound(id);
+}
+
 export const netCommands = [
+  command({
+    name: 'netdev_add',
+    help: "Makes the host's side of a network card; its options are those of -netdev",
+    type: NETDEV,
+    run: (given, target) => addNetdev(target, toEntries(given)),
+  }),
+  command({
+    name: 'netdev_del',
+    help: "Takes the host's side of a network card away; the card's link goes down",
+    arguments: { id: str },
+    run: ({ id }, target) => removeNetdev(target, id),
+  }),
   command({
     name: 'query-rx-filter',
     help: 'Which frames the network cards receive',
