@@ -1,10 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import type { CharEvent, CharFrontend } from './chardev.ts';
 import { CharBase } from './base.ts';
-import { CHARDEV_TYPES, createChardev } from './create.ts';
-import type { CharHost } from './host.ts';
+import { CHARDEV_TYPES } from '../qapi/schema/chardev.ts';
+import { checkChardev, createChardev } from './create.ts';
+import type { ChardevContext } from './create.ts';
+import type { CharHost, HostStream } from './host.ts';
 import { MuxChardev } from './mux.ts';
 import { RingbufChardev } from './simple.ts';
+import { ChardevSlot } from './slot.ts';
+import { TelnetStream } from './telnet.ts';
 import { WebStreamChardev } from './web.ts';
 
 const text = (data: Uint8Array): string => new TextDecoder().decode(data);
@@ -216,6 +220,10 @@ describe('ringbuf', () => {
     ring.write(bytes('0123456789abcdef'));
     expect(text(ring.read(100))).toBe('89abcdef');
     expect(() => new RingbufChardev('r', 1000)).toThrow('power of two');
+    expect(() => new RingbufChardev('r', 2 ** 40)).toThrow('at most');
+    const usual = new RingbufChardev('r', 0, 'memory');
+    usual.write(new Uint8Array(70000));
+    expect([usual.length, usual.describe()]).toEqual([65536, 'memory']);
   });
 });
 
@@ -254,34 +262,176 @@ describe('web streams', () => {
 });
 
 describe('createChardev', () => {
-  const host = {} as CharHost;
+  const context: ChardevContext = {
+    host: {} as CharHost,
+    tls: () => ({ endpoint: 'client' }),
+    claim: () => new RingbufChardev('r'),
+  };
   const make = (type: string, options = {}): Promise<unknown> =>
-    createChardev(type, { id: 'foo', ...options }, host);
+    createChardev(type, { id: 'foo', ...options }, context);
 
-  it("refuses in QEMU's words", async () => {
-    await expect(make('bogus')).rejects.toThrow("'bogus' is not a valid char driver name");
-    await expect(make('spicevmc')).rejects.toThrow("char driver 'spicevmc' is not supported");
-    await expect(make('file')).rejects.toThrow('chardev: file: no filename given');
-    await expect(make('pipe')).rejects.toThrow('chardev: pipe: no device path given');
-    await expect(make('socket', { host: 'a' })).rejects.toThrow('chardev: socket: no port given');
-    await expect(make('socket', { path: 'a', wait: true })).rejects.toThrow(
-      "'wait' option is incompatible with socket in client connect mode",
-    );
-    await expect(make('socket', { path: 'a', server: true, reconnect: 1 })).rejects.toThrow(
+  it.each([
+    ['bogus', {}, "'bogus' is not a valid char driver name"],
+    ['constructor', {}, 'not a valid char driver name'],
+    ['spicevmc', {}, "chardev type 'spicevmc' is not offered here"],
+    ['parallel', { path: '/dev/parport0' }, "chardev type 'parallel' is not offered here"],
+    ['file', {}, 'chardev: file: no filename given'],
+    ['pipe', {}, 'chardev: pipe: no device path given'],
+    ['tty', {}, 'chardev: serial/tty: no device path given'],
+    ['mux', {}, 'chardev: mux: no chardev given'],
+    ['udp', { host: 'a' }, 'chardev: udp: remote port not specified'],
+    ['ringbuf', { size: 1000 }, 'size of ringbuf chardev must be power of two'],
+    ['socket', { host: 'a' }, 'chardev: socket: no port given'],
+    ['socket', {}, "needs 'path' (unix) or 'host' and 'port' (tcp)"],
+    ['socket', { fd: 'x' }, 'Unable to parse FD number x'],
+    ['socket', { path: 'a', host: 'b' }, "'path' (unix) excludes 'host' (tcp) and 'fd'"],
+    ['socket', { host: 'a', port: 'http' }, 'address resolution failed for a:http: Servname not supported'],
+    ['socket', { host: 'a', port: '65536' }, 'is not 0 to 65535'],
+    ['socket', { path: 'a', wait: true }, "'wait' option is incompatible with socket in client connect mode"],
+    [
+      'socket',
+      { path: 'a', server: true, reconnect: 1 },
       "'reconnect' option is incompatible with socket in server listen mode",
-    );
-    await expect(make('socket', { path: 'a', telnet: true })).rejects.toThrow('telnet is not supported yet');
-    await expect(make('constructor')).rejects.toThrow('not a valid char driver name');
+    ],
+    ['socket', { path: 'a', tn3270: true }, 'tn3270 is not offered here'],
+    ['socket', { path: 'a', websocket: true }, 'Websocket client is not implemented'],
+    [
+      'socket',
+      { path: 'a', 'tls-creds': 't' },
+      "'tls_creds' option is incompatible with 'unix' address type",
+    ],
+    ['socket', { port: '1', 'tls-authz': 't' }, "'tls_authz' option requires 'tls_creds' option"],
+    [
+      'socket',
+      { port: '1', server: true, wait: false, 'tls-creds': 't' },
+      'Expected TLS credentials for a server endpoint',
+    ],
+  ])("refuses %s %o in QEMU's words", async (type, options, message) => {
+    await expect(make(type, options)).rejects.toThrow(message);
   });
 
-  it('makes a mux of what shall be one', async () => {
+  it('makes a mux of what shall be one, and of what is named', async () => {
     expect(await make('null', { mux: true })).toBeInstanceOf(MuxChardev);
+    const mux = (await make('mux', { chardev: 'r' })) as MuxChardev;
+    expect(mux.base.id).toBe('r');
+  });
+
+  it('has a maker for every type that is declared', async () => {
+    for (const { name, missing } of CHARDEV_TYPES as readonly { name: string; missing?: string }[]) {
+      // What is refused here is refused for what is missing, and not for want of a maker.
+      let message = '';
+      try {
+        checkChardev(name, {});
+      } catch (error) {
+        message = (error as Error).message;
+      }
+      expect(message.includes('is not offered here'), name).toBe(missing !== undefined);
+    }
+    for (const name of ['null', 'vc', 'stream', 'ringbuf', 'memory'])
+      expect(((await make(name)) as { describe(): string }).describe()).toBe(name);
   });
 
   it('declares no property twice', () => {
-    for (const type of Object.values(CHARDEV_TYPES)) {
+    for (const type of CHARDEV_TYPES) {
       const names = type.properties.map((property) => property.name);
       expect(new Set(names).size).toBe(names.length);
     }
+  });
+});
+
+/** A stream whose other end is the test. */
+class TestStream implements HostStream {
+  onData: (data: Uint8Array) => void = () => {};
+  onDrain: () => void = () => {};
+  onClose: () => void = () => {};
+  sent: number[] = [];
+  limit = Number.POSITIVE_INFINITY;
+  write(data: Uint8Array): number {
+    const count = Math.min(this.limit, data.length);
+    this.limit -= count;
+    this.sent.push(...data.subarray(0, count));
+    return count;
+  }
+  pause(): void {}
+  resume(): void {}
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+describe('telnet', () => {
+  const setUp = () => {
+    const raw = new TestStream();
+    const telnet = new TelnetStream(raw);
+    const got: number[] = [];
+    telnet.onData = (data) => got.push(...data);
+    return { raw, telnet, got, give: (...data: number[]) => raw.onData(Uint8Array.from(data)) };
+  };
+
+  it('greets as QEMU does: it will echo, go ahead is off, eight bits both ways', () => {
+    expect(Buffer.from(setUp().raw.sent).toString('hex')).toBe('fffb01fffb03fffb00fffd00');
+  });
+
+  it('takes commands out of the input, whole or in pieces', () => {
+    const { got, give } = setUp();
+    // a IAC DO ECHO b IAC IAC c IAC SB NAWS 0 80 IAC IAC SE-less… IAC SE d IAC NOP e
+    give(0x61, 255, 253, 1, 0x62, 255, 255, 0x63, 255, 250, 31, 0, 80, 255, 255, 9, 255, 240, 0x64, 255, 241);
+    give(0x65, 255);
+    give(254);
+    give(3, 0x66);
+    expect(got).toEqual([0x61, 0x62, 255, 0x63, 0x64, 0x65, 0x66]);
+  });
+
+  it('passes a break where it was typed', () => {
+    const { telnet, got, give } = setUp();
+    let before: number[] = [];
+    telnet.onBreak = () => (before = [...got]);
+    give(0x61, 255, 243, 0x62);
+    expect([before, got]).toEqual([[0x61], [0x61, 0x62]]);
+  });
+
+  it('drops the zero behind a return of a client that will not send eight bits', () => {
+    const { got, give } = setUp();
+    give(0x0d, 0);
+    give(255, 252, 0, 0x0d, 0, 0, 0x0d);
+    give(0);
+    expect(got).toEqual([0x0d, 0, 0x0d, 0, 0x0d]);
+  });
+
+  it('doubles the escape byte, also where there is room for the first half only', () => {
+    const { raw, telnet } = setUp();
+    raw.sent = [];
+    raw.limit = 2;
+    expect(telnet.write(Uint8Array.of(1, 255, 2))).toBe(2);
+    expect(telnet.write(Uint8Array.of(2))).toBe(0);
+    raw.limit = 100;
+    expect(telnet.write(Uint8Array.of(2, 255, 255))).toBe(3);
+    expect(raw.sent).toEqual([1, 255, 255, 2, 255, 255, 255, 255]);
+  });
+});
+
+describe('ChardevSlot', () => {
+  it('shows an exchange as one peer that went and another that came', () => {
+    const old = new TestChardev('c');
+    old.peer(true);
+    const slot = new ChardevSlot(old);
+    const front = new Front();
+    front.room = 100;
+    const detach = slot.attach(front);
+    old.limit = 0;
+    expect(slot.write(bytes('x'))).toBe(0);
+    const next = new TestChardev('c');
+    slot.exchange(next);
+    expect(front.events).toEqual(['opened', 'closed']);
+    expect(front.drains).toBe(1);
+    next.peer(true);
+    next.type_('hi');
+    expect(front.events).toEqual(['opened', 'closed', 'opened']);
+    expect(front.got).toBe('hi');
+    slot.write(bytes('x'));
+    expect([old.out, next.out]).toEqual(['', 'x']);
+    detach();
+    next.type_('lost?');
+    expect(front.got).toBe('hi');
   });
 });

@@ -3,7 +3,9 @@
  * Without a peer the front end sees 'closed' and what it writes is dropped, as with QEMU.
  */
 import { CharBase } from './base.ts';
-import type { CharHost, HostListener, HostStream, SocketAddress } from './host.ts';
+import { connectedText, disconnectedText } from './address.ts';
+import type { CharHost, HostListener, HostStream, SocketAddress, SocketLayers } from './host.ts';
+import { TelnetStream } from './telnet.ts';
 
 /** Milliseconds that a guest has to take what a peer left behind when the next peer is there already. */
 const PATIENCE = 1000;
@@ -13,6 +15,8 @@ export interface SocketOptions {
   readonly server: boolean;
   /** Seconds between attempts of a client to connect (again); 0: never. */
   readonly reconnect: number;
+  readonly telnet: boolean;
+  readonly layers: SocketLayers;
 }
 
 export class SocketChardev extends CharBase {
@@ -27,6 +31,8 @@ export class SocketChardev extends CharBase {
   #cancelWait: () => void = () => {};
   #flow = false;
   #ended = false;
+  /** The user has been told that the server is not there. */
+  #told = false;
 
   private constructor(id: string, options: SocketOptions, host: CharHost) {
     super(id);
@@ -46,28 +52,24 @@ export class SocketChardev extends CharBase {
   ): Promise<SocketChardev> {
     const chardev = new SocketChardev(id, options, host);
     if (options.server) {
-      chardev.#listener = await host.listen(options.address);
+      chardev.#listener = await host.listen(options.address, options.layers);
       const first = chardev.#acceptNext();
       if (wait) {
         host.warn(`info: Paravane waiting for connection on: ${chardev.describe()}`);
         await first;
       }
     } else if (options.reconnect > 0) void chardev.#tryConnect();
-    else chardev.#connected(await host.connect(options.address));
+    else chardev.#connected(await host.connect(options.address, options.layers));
     return chardev;
   }
 
   describe(): string {
+    const { server, telnet, layers } = this.#options;
     const address = this.#listener?.address ?? this.#options.address;
-    const server = this.#options.server ? ',server=on' : '';
-    const peer = this.#stream?.peer;
-    const state = this.#stream === undefined ? 'disconnected:' : '';
-    if (address.type === 'unix') return `${state}unix:${address.path}${server}`;
-    if (peer !== undefined && this.#stream?.local !== undefined) {
-      return `tcp:${this.#stream.local}${server} <-> ${peer}`;
-    }
-    const host = address.host.includes(':') ? `[${address.host}]` : address.host;
-    return `${state}tcp:${host}:${address.port}${server}`;
+    const protocol = telnet ? 'telnet' : layers.websocket === true ? 'websocket' : 'tcp';
+    return this.#stream === undefined
+      ? disconnectedText(address, protocol, server)
+      : connectedText(address, protocol, server, this.#stream);
   }
 
   /** Drops the peer, as if it had gone (`chardev-change`, tests). */
@@ -104,14 +106,21 @@ export class SocketChardev extends CharBase {
   }
 
   /** A new peer. Bytes of the one before it that still wait get a second to be taken. */
-  #connected(stream: HostStream): void {
+  #connected(raw: HostStream): void {
     if (this.#ended) {
-      void stream.close();
+      void raw.close();
       return;
     }
+    const stream = this.#options.telnet ? this.#speakTelnet(raw) : raw;
     if (!this.closing) return this.#adopt(stream);
     this.#next = stream;
     this.#cancelWait = this.#host.delay(PATIENCE, () => this.#adoptNext());
+  }
+
+  #speakTelnet(raw: HostStream): HostStream {
+    const stream = new TelnetStream(raw);
+    stream.onBreak = () => this.sendBreak();
+    return stream;
   }
 
   #adopt(stream: HostStream): void {
@@ -151,8 +160,13 @@ export class SocketChardev extends CharBase {
 
   async #tryConnect(): Promise<void> {
     try {
-      this.#connected(await this.#host.connect(this.#options.address));
-    } catch {
+      const stream = await this.#host.connect(this.#options.address, this.#options.layers);
+      this.#told = false;
+      this.#connected(stream);
+    } catch (error) {
+      if (!this.#told && !this.#ended)
+        this.#host.warn(`Unable to connect character device ${this.id}: ${(error as Error).message}`);
+      this.#told = true;
       this.#retryLater();
     }
   }

@@ -4,7 +4,7 @@
  */
 import type { Chardev } from './chardev.ts';
 import { CharBase } from './base.ts';
-import type { HostStream, HostTerminal } from './host.ts';
+import type { HostPty, HostStream, HostTerminal } from './host.ts';
 
 export class StreamChardev extends CharBase {
   readonly type: string;
@@ -59,15 +59,45 @@ export class StdioChardev extends StreamChardev implements Chardev {
 }
 
 /** A pseudo-terminal: open while someone has its other side open. Nobody there: what is written is dropped. */
-export class PtyChardev extends StreamChardev {
-  readonly #connected: () => boolean;
+export class PtyChardev extends CharBase {
+  readonly type = 'pty';
+  /** The side that others open. */
+  readonly name: string;
+  readonly #pty: HostPty;
 
-  constructor(id: string, stream: HostStream, name: string, connected: () => boolean) {
-    super(id, 'pty', stream, `pty:${name}`);
-    this.#connected = connected;
+  constructor(id: string, pty: HostPty) {
+    super(id);
+    this.name = pty.name;
+    this.#pty = pty;
+    pty.stream.onData = (data) => this.deliver(data);
+    pty.stream.onDrain = () => this.drained();
+    pty.onConnected = (connected) => {
+      if (connected) this.setOpen();
+      else {
+        this.setClosed();
+        // A writer that waited for room need not: what it writes is dropped now.
+        this.drained();
+      }
+    };
   }
 
-  protected override send(data: Uint8Array): number {
-    return this.#connected() ? super.send(data) : data.length;
+  describe(): string {
+    return `pty:${this.name}`;
+  }
+
+  protected send(data: Uint8Array): number {
+    return this.#pty.connected() ? this.#pty.stream.write(data) : data.length;
+  }
+
+  protected override pauseInput(): void {
+    this.#pty.stream.pause();
+  }
+
+  protected override resumeInput(): void {
+    this.#pty.stream.resume();
+  }
+
+  protected shutdown(): Promise<void> {
+    return this.#pty.stream.close();
   }
 }

@@ -43,6 +43,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   fflate: 'boot',
   fzstd: 'boot',
   koffi: 'host',
+  ws: 'host',
 };
 
 /** What breaks the rules and is known. */

@@ -1,16 +1,38 @@
 /** -chardev, -serial, -monitor, -debugcon, -parallel: which byte streams there are, and what each is connected to. */
+import { checkChardev } from '../chardev/create.ts';
 import { UsageError } from '../core/errors.ts';
 import type { OptionEntry } from '../qapi/options.ts';
 import { checkId, lastValue } from '../qapi/options.ts';
 import type { Given } from '../qapi/parse-command-line.ts';
 import { blame } from '../qapi/parse-command-line.ts';
-import type { Property } from '../qapi/property.ts';
 import { readProperties } from '../qapi/read.ts';
-import type { ChardevType } from '../qapi/schema/chardev.ts';
-import { CHARDEV_TYPES, parseShortChardev } from '../qapi/schema/chardev.ts';
+import { findChardevType } from '../qapi/schema/chardev.ts';
+import { parseShortChardev } from '../qapi/schema/chardev-short.ts';
 import { MON_PROPERTIES } from '../qapi/schema/simple.ts';
-import { defined, didYouMean } from '../qapi/suggest.ts';
+import { defined } from '../qapi/suggest.ts';
 import type { ChardevConfig, DeviceConfig, MonitorConfig } from './config.ts';
+
+/**
+ * The entries of a `-chardev`, or of the monitor's `chardev-add`, as typed values.
+ * @throws UsageError in QEMU's words
+ */
+export function readChardev(
+  type: string,
+  given: string | undefined,
+  entries: readonly OptionEntry[],
+  note: (message: string) => void = () => {},
+): { readonly id: string; readonly values: ChardevConfig['values'] } {
+  const found = findChardevType(type);
+  // Of a type that is not there only that is said.
+  if (found === undefined || found.missing !== undefined) checkChardev(type, {});
+  if (given === undefined) throw new UsageError('chardev: no id specified');
+  const id = checkId(given);
+  const own = entries.filter(({ name }) => name !== 'backend' && name !== 'id');
+  const properties = (found?.properties ?? []).filter(({ name }) => name !== 'id');
+  const { values } = readProperties(own, properties, { note });
+  checkChardev(type, values);
+  return { id, values };
+}
 
 /** The chardevs that the options define, in order. */
 export class ChardevSet {
@@ -27,7 +49,7 @@ export class ChardevSet {
     blame(given.origin, () => {
       const type = lastValue(given.entries, 'backend');
       const id = lastValue(given.entries, 'id');
-      if (type === undefined) throw new UsageError('chardev: backend is missing');
+      if (type === undefined) throw new UsageError(`chardev: "${id ?? ''}" missing backend`);
       this.#define(type, given.entries, { id, origin: given.origin, monitor: false, note });
     });
   }
@@ -68,29 +90,15 @@ export class ChardevSet {
       readonly note: (message: string) => void;
     },
   ): void {
-    const found = (CHARDEV_TYPES as readonly ChardevType[]).find((candidate) => candidate.name === type);
-    if (found === undefined)
-      throw new UsageError(
-        `'${type}' is not a valid char driver name${didYouMean(
-          type,
-          CHARDEV_TYPES.map((candidate) => candidate.name),
-        )}`,
-      );
     if (type === 'stream' && !this.#streams)
       throw new UsageError("chardev type 'stream' is for programs that use the library");
-    if (found.missing !== undefined) throw new UsageError(`chardev type '${type}' is ${found.missing}`);
-    if (about.id === undefined) throw new UsageError('chardev: no id specified');
-    const id = checkId(about.id);
+    const { id, values } = readChardev(type, about.id, entries, about.note);
     if (this.list.some((chardev) => chardev.id === id))
       throw new UsageError(`Duplicate ID '${id}' for chardev`);
-    const own = entries.filter((entry) => entry.name !== 'backend' && entry.name !== 'id');
-    const properties = (found.properties as readonly Property[]).filter((property) => property.name !== 'id');
-    const { values } = readProperties(own, properties, { note: about.note });
     if (type === 'stdio' && this.list.some((chardev) => chardev.type === 'stdio'))
       throw new UsageError('cannot use stdio by multiple character devices');
-    if (type === 'mux')
-      this.#existing(String(values.chardev ?? ''), `mux of ${String(values.chardev ?? '')}`);
-    checkTarget(type, values);
+    if (type === 'mux' && !this.list.some((chardev) => chardev.id === values.chardev))
+      throw new UsageError(`mux: base chardev ${String(values.chardev)} not found`);
     this.list.push({
       id,
       type,
@@ -100,25 +108,6 @@ export class ChardevSet {
       origin: about.origin,
     });
   }
-}
-
-/** What a type cannot do without. */
-function checkTarget(type: string, values: Readonly<Record<string, unknown>>): void {
-  if (type === 'file' && values.path === undefined) throw new UsageError('chardev: file: no filename given');
-  if (type === 'pipe' && values.path === undefined)
-    throw new UsageError('chardev: pipe: no device path given');
-  if (type !== 'socket') return;
-  if (values.path === undefined && values.port === undefined && values.fd === undefined)
-    throw new UsageError("chardev: socket: needs 'path' (unix) or 'host' and 'port' (tcp)");
-  if (values.path !== undefined && values.port !== undefined)
-    throw new UsageError("chardev: socket: 'path' (unix) and 'port' (tcp) exclude each other");
-  if (values.server !== true && values.wait !== undefined)
-    throw new UsageError("'wait' option is incompatible with socket in client connect mode");
-  if (values.server === true && values.reconnect !== undefined && values.reconnect !== 0)
-    throw new UsageError("'reconnect' option is incompatible with socket in server listen mode");
-  for (const name of ['telnet', 'tn3270', 'websocket', 'tls-creds', 'tls-authz', 'fd'])
-    if (values[name] !== undefined && values[name] !== false)
-      throw new UsageError(`chardev: socket: '${name}' is not available yet`);
 }
 
 /** The options that say where monitors are: with one of them there is no other by default. */

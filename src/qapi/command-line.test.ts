@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { OptionDef } from './command-line.ts';
 import { OPTIONS } from './command-line.ts';
 import { formatCommandLine, mergedProperties, parseCommandLine } from './parse-command-line.ts';
-import { parseShortChardev } from './schema/chardev.ts';
+import { parseShortChardev } from './schema/chardev-short.ts';
 
 const parse = (text: string) => parseCommandLine(text.split(' '));
 
@@ -53,7 +53,7 @@ describe('short forms of chardevs', () => {
     expect(short('none')).toBeUndefined();
     expect(short('stdio')).toEqual(['stdio', {}]);
     expect(short('mon:stdio')).toEqual(['stdio', { signal: 'off', mux: 'on' }]);
-    expect(short('file:/tmp/a,,b')).toEqual(['file', { path: '/tmp/a,b' }]);
+    expect(short('file:/tmp/a,b')).toEqual(['file', { path: '/tmp/a,b' }]);
     expect(short('unix:/tmp/s,server,nowait')).toEqual([
       'socket',
       { path: '/tmp/s', server: 'on', nowait: 'on' },
@@ -66,7 +66,7 @@ describe('short forms of chardevs', () => {
     expect(short('telnet:localhost:23')).toEqual(['socket', { host: 'localhost', port: '23', telnet: 'on' }]);
     expect(short('chardev:c0')).toEqual(['chardev', { id: 'c0' }]);
     expect(short('/dev/ttyUSB0')).toEqual(['serial', { path: '/dev/ttyUSB0' }]);
-    expect(short('vc:80Cx24C')).toEqual(['vc', {}]);
+    expect(short('vc:80Cx24C')).toEqual(['vc', { cols: '80', rows: '24' }]);
   });
 
   it('are refused by name', () => {

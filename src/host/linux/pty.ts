@@ -4,9 +4,9 @@
  */
 import fs from 'node:fs';
 import { Duplex } from 'node:stream';
-import type { HostStream } from '../../chardev/host.ts';
+import type { HostPty } from '../../chardev/host.ts';
 import { HostError } from '../../core/errors.ts';
-import { errorText } from '../node/errors.ts';
+import { hostError } from '../node/errors.ts';
 import { NodeStream } from '../node/stream.ts';
 import { libc } from './libc.ts';
 
@@ -21,6 +21,7 @@ class PtyMaster extends Duplex {
   #timer: NodeJS.Timeout | undefined;
   #wanted = false;
   connected = false;
+  onConnected: (connected: boolean) => void = () => {};
 
   constructor(fd: number) {
     super({ readableHighWaterMark: CHUNK });
@@ -39,16 +40,24 @@ class PtyMaster extends Duplex {
       try {
         const data = Buffer.alloc(CHUNK);
         const count = fs.readSync(this.#fd, data);
-        this.connected = true;
-        interval = BUSY_INTERVAL;
+        this.#setConnected(true);
+        // Where there was some, there may be more.
+        interval = 0;
         this.#wanted = this.push(data.subarray(0, count));
       } catch (error) {
-        this.connected = (error as NodeJS.ErrnoException).code === 'EAGAIN';
+        this.#setConnected((error as NodeJS.ErrnoException).code === 'EAGAIN');
         if (this.connected) interval = BUSY_INTERVAL;
       }
     }
+    if (this.destroyed) return;
     this.#timer = setTimeout(() => this.#poll(), interval);
     this.#timer.unref();
+  }
+
+  #setConnected(connected: boolean): void {
+    if (this.connected === connected) return;
+    this.connected = connected;
+    this.onConnected(connected);
   }
 
   override _write(data: Uint8Array, _encoding: string, done: (error?: Error | null) => void): void {
@@ -68,27 +77,50 @@ class PtyMaster extends Duplex {
   }
 }
 
-/** Opens a new one, raw; `name` is what others open. */
-export function openPty(): { stream: HostStream; name: string; connected: () => boolean } {
+/** A symbolic link to the pseudo-terminal, in place of an older link. */
+function makeLink(target: string, path: string): void {
+  try {
+    if (fs.lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()) fs.unlinkSync(path);
+    fs.symlinkSync(target, path);
+  } catch (error) {
+    throw hostError(`Failed to create PTY symlink '${path}'`, error);
+  }
+}
+
+/** Opens a new one, raw. */
+export function openPty(link?: string): HostPty {
   const c = libc();
   if (c === undefined) throw new HostError('chardev: pty: needs Linux and the package koffi');
+  let fd: number;
+  let number: number;
   try {
-    const fd = fs.openSync(
-      '/dev/ptmx',
-      fs.constants.O_RDWR | fs.constants.O_NOCTTY | fs.constants.O_NONBLOCK,
-    );
-    const number = c.unlockPty(fd);
-    if (number < 0) throw new HostError('Failed to create PTY');
+    const { O_RDWR, O_NOCTTY, O_NONBLOCK } = fs.constants;
+    fd = fs.openSync('/dev/ptmx', O_RDWR | O_NOCTTY | O_NONBLOCK);
+    number = c.unlockPty(fd);
+    if (number < 0) throw new HostError('no number was given');
     c.makeRaw(fd);
     // Only once the other side was open and closed does the master tell that nobody is there.
-    fs.closeSync(fs.openSync(`/dev/pts/${number}`, fs.constants.O_RDWR | fs.constants.O_NOCTTY));
-    const master = new PtyMaster(fd);
-    return {
-      stream: new NodeStream(master, master),
-      name: `/dev/pts/${number}`,
-      connected: () => master.connected,
-    };
+    fs.closeSync(fs.openSync(`/dev/pts/${number}`, O_RDWR | O_NOCTTY));
   } catch (error) {
-    throw new HostError(`Failed to create PTY: ${errorText(error)}`, { cause: error });
+    throw hostError('Failed to create PTY', error);
   }
+  const name = `/dev/pts/${number}`;
+  const master = new PtyMaster(fd);
+  if (link !== undefined) {
+    try {
+      makeLink(name, link);
+    } catch (error) {
+      master.destroy();
+      throw error;
+    }
+    master.once('close', () => fs.rmSync(link, { force: true }));
+  }
+  const pty: HostPty = {
+    stream: new NodeStream(master, master),
+    name,
+    connected: () => master.connected,
+    onConnected: () => {},
+  };
+  master.onConnected = (connected) => pty.onConnected(connected);
+  return pty;
 }

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Chardev, CharEvent, CharFrontend } from '../../chardev/chardev.ts';
 import { createChardev } from '../../chardev/create.ts';
-import type { CharHost } from '../../chardev/host.ts';
+import type { CharHost, HostTls } from '../../chardev/host.ts';
 import { libc } from '../linux/libc.ts';
 import { nodeCharHost } from './char.ts';
 
@@ -16,8 +16,13 @@ const host: CharHost = {
   ...nodeCharHost((message) => messages.push(message)),
   inform: (m) => messages.push(m),
 };
+let credentials: HostTls | undefined;
+const tls = (): HostTls => credentials!;
+const claim = (): Chardev => {
+  throw new Error('not here');
+};
 const make = (type: string, options: Record<string, string | number | boolean>): Promise<Chardev> =>
-  createChardev(type, { id: 'c', ...options }, host);
+  createChardev(type, { id: 'c', ...options }, { host, tls, claim });
 
 /** A front end that takes everything (while `room` lasts) and counts. */
 class Front implements CharFrontend {
@@ -67,7 +72,7 @@ describe('socket', () => {
   it('fails as QEMU does when the server is not there', async () => {
     const missing = path.join(folder, 'foo');
     await expect(make('socket', { path: missing })).rejects.toThrow(
-      `Failed to connect socket ${missing}: No such file or directory`,
+      `Failed to connect to '${missing}': No such file or directory`,
     );
     await expect(make('socket', { host: '127.0.0.1', port: '1' })).rejects.toThrow(
       "Failed to connect to '127.0.0.1:1': Connection refused",
