@@ -379,6 +379,7 @@ class MachineBoard implements PcBoard {
       machine: config.machine,
       memory: this.cpu.guestMemory,
       ports: this.ports,
+      mmio: this.mmio,
       clock,
       tracer,
       backends,

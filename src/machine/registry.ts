@@ -21,6 +21,7 @@ import type { Backends } from './backends.ts';
 import type { DeviceConfig } from './config.ts';
 import { bridgeClasses } from './devices/bridges.ts';
 import { isaClasses } from './devices/isa.ts';
+import { testdevClass } from './devices/testdev.ts';
 import { virtioClasses } from './devices/virtio.ts';
 import type { Emitter } from './events.ts';
 import type { MachineControl, MachineEvents } from './machine.ts';
@@ -65,6 +66,8 @@ export interface DeviceContext {
   readonly machine: 'pc' | 'q35';
   readonly memory: GuestMemory;
   readonly ports: AddressSpace;
+  /** Guest-physical addresses that are not RAM. */
+  readonly mmio: AddressSpace;
   readonly clock: Clock;
   readonly tracer: Tracer;
   readonly backends: Backends;
@@ -124,7 +127,12 @@ export interface DeviceClass {
   create(context: DeviceContext, request: DeviceRequest): PluggedDevice;
 }
 
-export const DEVICE_CLASSES: readonly DeviceClass[] = [...virtioClasses, ...bridgeClasses, ...isaClasses];
+export const DEVICE_CLASSES: readonly DeviceClass[] = [
+  ...virtioClasses,
+  ...bridgeClasses,
+  ...isaClasses,
+  testdevClass,
+];
 
 export function findClass(driver: string, classes = DEVICE_CLASSES): DeviceClass | undefined {
   return classes.find(
