@@ -72,11 +72,7 @@ const MAKERS: Readonly<Record<string, Maker>> = {
     make: (id, values, { host }) => new StreamChardev(id, 'pipe', host.openPipe(pipePath(values))),
   },
   pty: {
-    make: (id, values, { host }) => {
-      const pty = host.openPty(text(values, 'path'));
-      host.inform(`char device redirected to ${pty.name} (label ${id})`);
-      return new PtyChardev(id, pty);
-    },
+    make: (id, values, { host }) => new PtyChardev(id, host.openPty(text(values, 'path'))),
   },
   serial,
   tty: serial,
@@ -131,6 +127,18 @@ export async function createChardev(
     log?.close();
     throw error;
   }
+}
+
+/** What the user is told of a new pseudo-terminal, in QEMU's words; undefined for other chardevs. */
+export function ptyNote(chardev: Chardev): string | undefined {
+  const pty = ptyOf(chardev);
+  return pty && `char device redirected to ${pty.name} (label ${chardev.id})`;
+}
+
+/** The pseudo-terminal that `chardev` is, or that a mux shares. */
+export function ptyOf(chardev: Chardev): PtyChardev | undefined {
+  const base = chardev instanceof MuxChardev ? chardev.base : chardev;
+  return base instanceof PtyChardev ? base : undefined;
 }
 
 function openLog(options: PropertyValues, host: CharHost): ReturnType<CharHost['openSink']> | undefined {

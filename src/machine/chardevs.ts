@@ -3,7 +3,7 @@
  * ends, exchanged and taken away while the machine runs. Texts of errors are QEMU's.
  */
 import type { Chardev } from '../chardev/chardev.ts';
-import { createChardev } from '../chardev/create.ts';
+import { createChardev, ptyNote } from '../chardev/create.ts';
 import type { HostTls } from '../chardev/host.ts';
 import type { MuxActions } from '../chardev/mux.ts';
 import { MuxChardev } from '../chardev/mux.ts';
@@ -55,6 +55,10 @@ export class Chardevs {
     return this.#entries.has(id);
   }
 
+  isMux(id: string): boolean {
+    return this.#entries.get(id)?.thing instanceof MuxChardev;
+  }
+
   keys(): Iterable<string> {
     return this.#entries.keys();
   }
@@ -66,7 +70,8 @@ export class Chardevs {
   /** Opens one of the command line. @throws UsageError, HostError with the option in front */
   async open(config: ChardevConfig): Promise<void> {
     try {
-      await this.add(config);
+      const note = ptyNote(await this.add(config));
+      if (note !== undefined) this.#host.char.inform(note);
     } catch (error) {
       throw blamed(config.origin, error);
     }

@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Chardev, CharEvent, CharFrontend } from '../../chardev/chardev.ts';
-import { createChardev } from '../../chardev/create.ts';
+import { createChardev, ptyNote } from '../../chardev/create.ts';
 import type { CharHost, HostTls } from '../../chardev/host.ts';
 import { libc } from '../linux/libc.ts';
 import { nodeCharHost } from './char.ts';
@@ -259,7 +259,7 @@ describe.skipIf(libc() === undefined || !fs.existsSync('/dev/ptmx'))('pty', () =
     const chardev = await make('pty', {});
     const front = new Front();
     chardev.attach(front);
-    const name = /^char device redirected to (\/dev\/pts\/\d+) \(label c\)$/.exec(messages[0]!)![1]!;
+    const name = /^char device redirected to (\/dev\/pts\/\d+) \(label c\)$/.exec(ptyNote(chardev)!)![1]!;
     expect(chardev.describe()).toBe(`pty:${name}`);
     expect(chardev.write(Buffer.alloc(100000))).toBe(100000);
     const fd = fs.openSync(name, fs.constants.O_RDWR | fs.constants.O_NOCTTY | fs.constants.O_NONBLOCK);

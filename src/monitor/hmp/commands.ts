@@ -2,6 +2,7 @@
 import type { HmpCommand } from './command.ts';
 import { actionCommands } from './actions.ts';
 import { blockActions } from './block.ts';
+import { chardevActions } from './chardev.ts';
 import { blockInfo } from './info-block.ts';
 import { deviceInfo } from './info-devices.ts';
 import { machineInfo } from './info-machine.ts';
@@ -13,6 +14,7 @@ import { treeInfo } from './trees.ts';
 export const HMP_COMMANDS: readonly HmpCommand[] = [
   ...actionCommands,
   ...blockActions,
+  ...chardevActions,
   ...netActions,
   ...memoryCommands,
 ];

@@ -1,6 +1,7 @@
 /** All of QMP's commands by name: one line for each room of them. */
 import { blockCommands } from './commands/block.ts';
 import { blockChangeCommands } from './commands/block-change.ts';
+import { chardevChanges } from './commands/chardev-change.ts';
 import { chardevCommands } from './commands/chardev.ts';
 import { controlCommands } from './commands/control.ts';
 import { deviceCommands } from './commands/device.ts';
@@ -45,6 +46,7 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map(
     ...introspection,
     ...statusCommands,
     ...chardevCommands,
+    ...chardevChanges,
     ...blockCommands,
     ...blockChangeCommands,
     ...netCommands,

@@ -138,9 +138,9 @@ export function checkValue(type: Type, given: JsonValue, path: string): JsonValu
     case 'enum':
       if (typeof given !== 'string') throw wrong();
       if (!type.values.includes(given))
-        // QEMU's visitor has no name for the elements of a list.
+        // QEMU tells the member's own name, without where it stands; elements of a list have none.
         throw new QmpError(
-          `Parameter '${path.endsWith(']') ? 'null' : path}' does not accept value '${given}'`,
+          `Parameter '${path.endsWith(']') ? 'null' : path.slice(path.lastIndexOf('.') + 1)}' does not accept value '${given}'`,
         );
       return given;
     case 'array':

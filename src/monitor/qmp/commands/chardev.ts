@@ -2,8 +2,7 @@
 import { RingbufChardev } from '../../../chardev/simple.ts';
 import type { Chardev } from '../../../chardev/chardev.ts';
 import { MuxChardev } from '../../../chardev/mux.ts';
-import { CHARDEV_TYPES } from '../../../qapi/schema/chardev.ts';
-import type { ChardevType } from '../../../qapi/schema/chardev.ts';
+import { chardevTypes } from '../../../qapi/schema/chardev.ts';
 import { fromBase64, toBase64 } from '../../base64.ts';
 import type { MonitorTarget } from '../../target.ts';
 import { command } from '../command.ts';
@@ -46,6 +45,9 @@ function ringbuf({ backends }: MonitorTarget, id: string): RingbufChardev {
   return entry.thing;
 }
 
+/** Streams are for programs; `tty` is another name. */
+const HIDDEN = ['stream', 'tty'];
+
 const FORMAT = oneOf('utf8', 'base64');
 
 export function ringbufRead(target: MonitorTarget, id: string, size: number): Uint8Array {
@@ -65,10 +67,7 @@ export const chardevCommands = [
     name: 'query-chardev-backends',
     help: 'The types of character devices',
     returns: array(object({ name: str })),
-    run: () =>
-      (CHARDEV_TYPES as readonly ChardevType[])
-        .filter(({ missing, name }) => missing === undefined && name !== 'stream')
-        .map(({ name }) => ({ name })),
+    run: () => chardevTypes.filter(({ name }) => !HIDDEN.includes(name)).map(({ name }) => ({ name })),
   }),
   command({
     name: 'chardev-send-break',
