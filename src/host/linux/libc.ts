@@ -44,11 +44,15 @@ const TCSETS = 0x5402;
 const POLLIN = 1;
 
 /** Sockets (socket(2); the numbers are those of x86-64 and arm64). */
+const AF_UNIX = 1;
 const AF_INET = 2;
+const SOCK_STREAM = 1;
 const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const IPPROTO_ICMP = 1;
+/** Connections that may wait to be accepted. */
+const BACKLOG = 128;
 /** struct sockaddr_in: family, port and address in network order, padding. */
 const SOCKADDR_SIZE = 16;
 
@@ -58,6 +62,9 @@ export class Libc {
   readonly #fallocate: CFunction;
   readonly #ioctl: CFunction;
   readonly #socket: CFunction;
+  readonly #bind: CFunction;
+  readonly #listen: CFunction;
+  readonly #connect: CFunction;
   readonly #close: CFunction;
   readonly #sendto: CFunction;
   readonly #recvfrom: CFunction;
@@ -70,6 +77,9 @@ export class Libc {
     this.#fallocate = c.func('int fallocate64(int fd, int mode, int64_t offset, int64_t length)');
     this.#ioctl = c.func('int ioctl(int fd, unsigned long request, ...)');
     this.#socket = c.func('int socket(int domain, int type, int protocol)');
+    this.#bind = c.func('int bind(int fd, void *address, uint32_t size)');
+    this.#listen = c.func('int listen(int fd, int backlog)');
+    this.#connect = c.func('int connect(int fd, void *address, uint32_t size)');
     this.#close = c.func('int close(int fd)');
     this.#sendto = c.func(
       'int64_t sendto(int fd, void *data, size_t length, int flags, void *to, uint32_t size)',
@@ -144,6 +154,22 @@ export class Libc {
     termios.writeUInt32LE((termios.readUInt32LE(8) | 0o60) >>> 0, 8); // CS8
     clear(12, 0o100113); // ECHO ECHONL ICANON ISIG IEXTEN
     return this.#ioctl(fd, TCSETS, 'void *', termios) === 0;
+  }
+
+  /**
+   * A stream socket at `name` in the abstract namespace (unix(7)), whose zeroes count: listening, or connected. The
+   * descriptor, or minus the errno.
+   */
+  abstractSocket(name: string, listening: boolean): number {
+    const fd = this.#socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -this.#koffi.errno();
+    // struct sockaddr_un: the family, a zero, the name.
+    const address = Buffer.concat([Buffer.from([AF_UNIX, 0, 0]), Buffer.from(name)]);
+    const call = listening ? this.#bind : this.#connect;
+    if (call(fd, address, address.length) === 0 && (!listening || this.#listen(fd, BACKLOG) === 0)) return fd;
+    const errno = this.#koffi.errno();
+    this.#close(fd);
+    return -errno;
   }
 
   /** A socket that sends ICMP echo requests and gets their answers, or -1. */

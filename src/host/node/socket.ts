@@ -16,6 +16,7 @@ import type {
   UnixAddress,
 } from '../../chardev/host.ts';
 import { HostError, UsageError } from '../../core/errors.ts';
+import { libc } from '../linux/libc.ts';
 import { errorText, hostError } from './errors.ts';
 import { NodeStream } from './stream.ts';
 import { NodeTls } from './tls.ts';
@@ -29,10 +30,33 @@ const HANDSHAKE_LIMIT = 10_000;
 /** Bytes of `sun_path` (unix(7)): an abstract name that is not tight is filled up to so many. */
 const SUN_PATH = 108;
 
-function socketPath(address: UnixAddress): string {
-  if (address.abstract !== true) return address.path;
-  const name = `\0${address.path}`;
-  return address.tight === false ? name.padEnd(SUN_PATH, '\0') : name;
+/** The name behind the zero that says that it is abstract. */
+const abstractName = ({ path, tight }: UnixAddress): string =>
+  tight === false ? path.padEnd(SUN_PATH - 1, '\0') : path;
+
+/**
+ * A descriptor for an abstract name; undefined where Node.js has to do it by itself, which before version 22 fills all
+ * names up.
+ */
+function abstractSocket(address: UnixAddress, listening: boolean): number | undefined {
+  if (address.abstract !== true) return undefined;
+  const c = libc();
+  const fd = c?.abstractSocket(abstractName(address), listening);
+  if (fd !== undefined && fd < 0) throw Object.assign(new Error(), { code: c!.errnoName(-fd) });
+  return fd;
+}
+
+const nodePath = (address: UnixAddress): string =>
+  address.abstract === true ? `\0${abstractName(address)}` : address.path;
+
+async function connectUnix(address: UnixAddress): Promise<net.Socket> {
+  try {
+    const fd = abstractSocket(address, false);
+    if (fd !== undefined) return new net.Socket({ fd, allowHalfOpen: true });
+    return await connected({ path: nodePath(address) });
+  } catch (error) {
+    throw hostError(`Failed to connect to '${address.path}'`, error);
+  }
 }
 
 /** Which family an address may be of; 0 for both. */
@@ -45,16 +69,27 @@ function family({ ipv4, ipv6 }: InetAddress): 0 | 4 | 6 {
 
 /** The first address of a name. */
 async function resolve(address: InetAddress): Promise<string> {
+  const wanted = family(address);
+  const literal = net.isIP(address.host);
+  if (wanted !== 0 && literal !== 0 && literal !== wanted)
+    throw new HostError(
+      `address resolution failed for ${address.host}:${address.port}: Address family for hostname not supported`,
+    );
   try {
-    return (await dns.lookup(address.host, { family: family(address) })).address;
+    return (await dns.lookup(address.host, { family: wanted })).address;
   } catch (error) {
     throw hostError(`address resolution failed for ${address.host}:${address.port}`, error);
   }
 }
 
 function checkFd(fd: number): void {
-  if (!(fs.fstatSync(fd, { throwIfNoEntry: false } as never) as fs.Stats | undefined)?.isSocket())
-    throw new HostError(`File descriptor '${fd}' is not a socket`);
+  let found: boolean;
+  try {
+    found = fs.fstatSync(fd).isSocket();
+  } catch {
+    found = false;
+  }
+  if (!found) throw new HostError(`File descriptor '${fd}' is not a socket`);
 }
 
 const endName = (host: string | undefined, port: number | undefined): string =>
@@ -92,9 +127,7 @@ async function openSocket(address: SocketAddress): Promise<net.Socket> {
       checkFd(address.fd);
       return new net.Socket({ fd: address.fd, allowHalfOpen: true });
     case 'unix':
-      return connected({ path: socketPath(address) }).catch((error: unknown) => {
-        throw hostError(`Failed to connect to '${address.path}'`, error);
-      });
+      return connectUnix(address);
     case 'inet': {
       if (address.host === '') throw new UsageError('host and/or port not specified');
       const options = { host: address.host, port: address.port, family: family(address) };
@@ -148,6 +181,8 @@ class NodeListener implements HostListener {
     tune(socket, this.address);
     if (this.#layers.tls === undefined && this.#layers.websocket !== true)
       return this.#ready({ stream: socket, socket });
+    // Half a connection is no use to a handshake.
+    socket.allowHalfOpen = false;
     this.#greeting.add(socket);
     const timer = setTimeout(() => socket.destroy(), HANDSHAKE_LIMIT);
     timer.unref();
@@ -215,7 +250,8 @@ async function listenUnix(address: UnixAddress): Promise<net.Server> {
   if (address.abstract !== true && fs.lstatSync(address.path, { throwIfNoEntry: false })?.isSocket())
     fs.unlinkSync(address.path);
   try {
-    return await listening({ path: socketPath(address) });
+    const fd = abstractSocket(address, true);
+    return await listening(fd === undefined ? { path: nodePath(address) } : { fd });
   } catch (error) {
     // libuv says EACCES for a folder that is not there, as Windows would.
     const missing = address.abstract !== true && !fs.existsSync(dirname(address.path));

@@ -6,9 +6,11 @@ import { readChardev } from '../../machine/configure-chardev.ts';
 import { nameListHelp } from '../../qapi/help.ts';
 import type { OptionEntry } from '../../qapi/options.ts';
 import { isHelp, lastValue, parseOptions } from '../../qapi/options.ts';
-import { chardevTypes } from '../../qapi/schema/chardev.ts';
+import { readProperties } from '../../qapi/read.ts';
+import { chardevTypes, findChardevType } from '../../qapi/schema/chardev.ts';
 import type { MonitorTarget } from '../target.ts';
 import type { HmpCommand } from './command.ts';
+import { HmpError } from './error.ts';
 
 const ids = ({ backends }: MonitorTarget): Iterable<string> => backends.chardevs.keys();
 /** Streams are for programs. */
@@ -17,6 +19,15 @@ const typeNames = (): string[] => chardevTypes.map(({ name }) => name).filter((n
 /** @throws UsageError in QEMU's words */
 function read(type: string, id: string | undefined, entries: readonly OptionEntry[]) {
   if (type === 'stream') throw new UsageError(`'${type}' is not a valid char driver name`);
+  const found = findChardevType(type);
+  const own = found === undefined ? [] : entries.filter(({ name }) => name !== 'backend' && name !== 'id');
+  try {
+    readProperties(own, found?.properties.filter(({ name }) => name !== 'id') ?? []);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    const [line] = error.message.replace(/ \(did you mean[^)]*\)$/, '').split('\n');
+    throw new HmpError(`${line}\nError: Parsing chardev args failed`, false);
+  }
   return readChardev(type, id, entries);
 }
 
