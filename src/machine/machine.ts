@@ -38,6 +38,14 @@ export interface ExitInfo {
   readonly error?: unknown;
 }
 
+/** What becomes of the machine when the guest does something final: QMP's `set-action`. */
+export interface MachineActions {
+  reboot: 'reset' | 'shutdown';
+  shutdown: 'poweroff' | 'pause';
+  panic: 'pause' | 'shutdown' | 'exit-failure' | 'none';
+  watchdog: 'reset' | 'shutdown' | 'poweroff' | 'pause' | 'debug' | 'none' | 'inject-nmi';
+}
+
 export interface MachineEvents {
   /** The processor runs from now on. */
   resume: [];
@@ -52,6 +60,10 @@ export interface MachineEvents {
   deviceDeleted: [id: string | undefined, path: string];
   /** A program in the guest opened or closed a virtio-serial port that has an id. */
   portOpen: [id: string, open: boolean];
+  /** The guest says that it has panicked, and what that leads to. */
+  panic: [action: MachineActions['panic']];
+  /** The guest set its clock: seconds from what it would have shown. */
+  rtcChange: [offset: number];
   /** The guest changed which frames its card receives. */
   rxFilter: [id: string | undefined, path: string];
   /** The guest has this many bytes of RAM now. */
@@ -104,6 +116,7 @@ type Request = { kind: 'reset'; guest: boolean } | { kind: 'exit'; info: ExitInf
 export class Machine implements AsyncDisposable {
   readonly config: MachineConfig;
   readonly clock: MachineClock;
+  readonly actions: MachineActions;
   readonly events = new Emitter<MachineEvents>();
   readonly #host: Yielder;
   #board: Board | undefined;
@@ -119,6 +132,12 @@ export class Machine implements AsyncDisposable {
 
   constructor(config: MachineConfig, clock: MachineClock, host: Yielder) {
     this.config = config;
+    this.actions = {
+      reboot: config.rebootExits ? 'shutdown' : 'reset',
+      shutdown: config.shutdownStops ? 'pause' : 'poweroff',
+      panic: 'pause',
+      watchdog: 'reset',
+    };
     this.clock = clock;
     this.#host = host;
     this.#finished = new Promise((resolve) => {
@@ -131,7 +150,7 @@ export class Machine implements AsyncDisposable {
     powerOff: () => this.#guestPowerOff(),
     reset: () => this.#guestReset('guest-reset'),
     exit: (code) => this.#ask({ kind: 'exit', info: { reason: 'debug-exit', code } }),
-    pause: (state) => this.#pause(state),
+    pause: (state) => (state === 'guest-panicked' ? this.#guestPanic() : this.#pause(state)),
   };
 
   /** The interrupt line of the processor, for the platform. */
@@ -225,18 +244,27 @@ export class Machine implements AsyncDisposable {
     this.events.emit('stop', state);
   }
 
+  #guestPanic(): void {
+    const { panic } = this.actions;
+    this.events.emit('panic', panic);
+    if (panic === 'none') return;
+    this.#pause('guest-panicked');
+    if (panic !== 'pause')
+      this.#ask({ kind: 'exit', info: { reason: 'guest-panic', code: panic === 'exit-failure' ? 1 : 0 } });
+  }
+
   #guestPowerOff(): void {
     const info: ExitInfo = { reason: 'guest-shutdown', code: 0 };
-    if (!this.config.shutdownStops) return this.#ask({ kind: 'exit', info });
+    if (this.actions.shutdown !== 'pause') return this.#ask({ kind: 'exit', info });
     this.events.emit('shutdown', info);
     this.#pause('shutdown');
   }
 
   #guestReset(why: 'guest-reset' | 'triple-fault'): void {
     if (why === 'triple-fault') this.events.emit('tripleFault');
-    if (!this.config.rebootExits) return this.#ask({ kind: 'reset', guest: true });
+    if (this.actions.reboot === 'reset') return this.#ask({ kind: 'reset', guest: true });
     const info: ExitInfo = { reason: 'guest-reset', code: 0 };
-    if (!this.config.shutdownStops) return this.#ask({ kind: 'exit', info });
+    if (this.actions.shutdown !== 'pause') return this.#ask({ kind: 'exit', info });
     this.events.emit('shutdown', info);
     this.#pause('shutdown');
   }

@@ -42,7 +42,8 @@ export class Monitors {
         throw blamed(config.origin, error);
       }
     }
-    const unwatch = watchMachine(this.target, (name, data) => this.#limit.emit(name, data));
+    this.target.emit = (name, data) => this.#limit.emit(name, data);
+    const unwatch = watchMachine(this.target, this.target.emit);
     this.#forget = unwatch;
     void machine.wait().then(
       () => this.close(),
@@ -53,6 +54,7 @@ export class Monitors {
   /** The machine is complete. */
   ready(board: PcBoard): void {
     this.target.board = board;
+    board.platform.rtc.onSet = (seconds) => this.target.machine.events.emit('rtcChange', seconds);
     for (const session of this.#sessions) session.start();
   }
 

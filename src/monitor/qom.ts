@@ -96,6 +96,19 @@ function balloonProperties({ device }: PlacedDevice): QomProperty[] {
   ];
 }
 
+/** What the guest's clock shows, as C's struct tm has it. */
+function rtcTime({ board }: MonitorTarget): JsonValue {
+  const time = new Date(board.platform.rtc.time);
+  return {
+    tm_year: time.getUTCFullYear() - 1900,
+    tm_mon: time.getUTCMonth(),
+    tm_mday: time.getUTCDate(),
+    tm_hour: time.getUTCHours(),
+    tm_min: time.getUTCMinutes(),
+    tm_sec: time.getUTCSeconds(),
+  };
+}
+
 const MACHINE_TYPES = { pc: 'pc-i440fx-7.2-machine', q35: 'pc-q35-7.2-machine' } as const;
 
 function machineNode(target: MonitorTarget): QomNode {
@@ -120,6 +133,7 @@ function machineNode(target: MonitorTarget): QomNode {
       leaf('hpet', 'bool', config.hpet),
       leaf('acpi', 'OnOffAuto', config.acpi ? 'on' : 'off'),
       leaf('uuid', 'string', uuidOf(config.uuid)),
+      { name: 'rtc-time', type: 'struct tm', get: () => rtcTime(target) },
     ],
   );
 }

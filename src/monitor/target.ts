@@ -16,10 +16,18 @@ import type { QmpVersion } from './qmp/session.ts';
 /** Programs look at this to know what they may ask: we answer as QEMU 7.2 does. */
 export const QMP_VERSION: QmpVersion = { major: 7, minor: 2, micro: 0, package: `Paravane ${VERSION}` };
 
+/** A file that is being written. */
+export interface MonitorFile {
+  write(data: Uint8Array): Promise<void>;
+  close(): Promise<void>;
+}
+
 /** What a monitor may need of the operating system beyond the machine's host. */
 export interface MonitorHost {
   /** Writes `data` to a file of this name; rejects with a `HostError` that ends in the reason. */
   writeFile?(path: string, data: Uint8Array): Promise<void>;
+  /** Opens a file to write to, piece by piece; rejects with a `HostError` that ends in the reason. */
+  createFile?(path: string): Promise<MonitorFile>;
   /** Number of the operating system's thread that runs the processor. */
   threadId?: number;
 }
@@ -31,6 +39,8 @@ export class MonitorTarget {
   readonly os: MonitorHost;
   /** Chardevs that monitors use. */
   readonly monitorChardevs = new Set<string>();
+  /** Tells all monitors of something. */
+  emit: (name: EventName, data?: JsonObject) => void = () => {};
   #board: PcBoard | undefined;
 
   constructor(machine: Machine, backends: Backends, host: MachineHost, os: MonitorHost = {}) {
@@ -66,6 +76,9 @@ export class MonitorTarget {
   }
 }
 
+/** Where QEMU's object tree has the real-time clock of a machine made with -nodefaults. */
+export const RTC_PATH = '/machine/unattached/device[7]';
+
 /** QMP's reason for an end; those that QEMU has no word for are the nearest. */
 export function shutdownReason(info: ExitInfo): string {
   return info.reason === 'debug-exit' ? 'guest-shutdown' : info.reason;
@@ -80,9 +93,13 @@ export function watchMachine(
   const forget = [
     events.on('resume', () => emit('RESUME')),
     events.on('stop', (state) => {
-      if (state === 'guest-panicked') emit('GUEST_PANICKED', { action: 'pause' });
       if (state !== 'shutdown') emit('STOP');
     }),
+    events.on('panic', (action) => {
+      const words = { pause: 'pause', none: 'run', shutdown: 'poweroff', 'exit-failure': 'poweroff' };
+      emit('GUEST_PANICKED', { action: words[action] });
+    }),
+    events.on('rtcChange', (offset) => emit('RTC_CHANGE', { offset, 'qom-path': RTC_PATH })),
     events.on('reset', (guest) =>
       emit('RESET', { guest, reason: guest ? 'guest-reset' : 'host-qmp-system-reset' }),
     ),
@@ -91,7 +108,7 @@ export function watchMachine(
       const reason = shutdownReason(info);
       emit('SHUTDOWN', { guest: reason.startsWith('guest'), reason });
       // With -no-shutdown the machine stops instead, and QEMU tells both, in this order.
-      if (target.machine.config.shutdownStops && info.reason.startsWith('guest-')) emit('STOP');
+      if (target.machine.actions.shutdown === 'pause' && info.reason.startsWith('guest-')) emit('STOP');
     }),
     events.on('deviceDeleted', (device, path) => emit('DEVICE_DELETED', { device, path })),
     events.on('portOpen', (id, open) => emit('VSERPORT_CHANGE', { open, id })),

@@ -81,6 +81,9 @@ export interface RtcState {
 
 export class Rtc {
   state: RtcState;
+  /** The guest has set the clock: seconds from what it would have shown. */
+  onSet: (seconds: number) => void = () => {};
+  readonly #initialOffset: number;
   readonly #clock: Clock;
   readonly #source: () => number;
   readonly #irq: IrqLine;
@@ -108,6 +111,7 @@ export class Rtc {
       held: undefined,
       checked: Math.floor(shown / 1000),
     };
+    this.#initialOffset = shown - start;
     const registers = {
       read: (offset: number) => (offset === 0 ? 0xff : this.read(this.state.index)),
       write: (offset: number, value: number) => {
@@ -241,6 +245,7 @@ export class Rtc {
 
   #show(time: number): void {
     this.state.offset = time - this.#source();
+    this.onSet(Math.round((this.state.offset - this.#initialOffset) / 1000));
     this.state.checked = Math.floor(time / 1000);
   }
 

@@ -1,18 +1,20 @@
 /** What changes something: the machine's switches, devices, objects, ring buffers, cables, the balloon. */
-import { UsageError } from '../../core/errors.ts';
-import { LOG_ITEMS } from '../../machine/configure.ts';
 import { DEVICE_CLASSES, deviceSummaries, requireClass } from '../../machine/registry.ts';
 import { deviceListHelp, propertiesHelp } from '../../qapi/help.ts';
 import { isHelp, lastValue, parseOptions } from '../../qapi/options.ts';
 import type { JsonValue } from '../json/value.ts';
 import { formatJson } from '../json/value.ts';
+import { KEY_CODES, numberedKey } from '../keys.ts';
 import { cards } from '../net-info.ts';
 import { COMMANDS } from '../qmp/commands.ts';
 import { addDevice, addObject, removeDevice } from '../qmp/commands/device.ts';
 import { ringbufRead } from '../qmp/commands/chardev.ts';
-import { deviceNotFound } from '../qmp/error.ts';
+import { dump } from '../qmp/commands/dump.ts';
+import { pressKeys } from '../qmp/commands/input.ts';
+import { deviceNotFound, QmpError } from '../qmp/error.ts';
 import { listQom, resolveQom } from '../qom.ts';
 import type { MonitorTarget } from '../target.ts';
+import { logHelp, setLog, setTracing } from '../tracing.ts';
 import type { HmpCommand, HmpOutput } from './command.ts';
 import { HmpError } from './error.ts';
 
@@ -176,22 +178,83 @@ export const actionCommands: readonly HmpCommand[] = [
     takes: 'items:s',
     synopsis: 'item1[,...]',
     help: 'log what -d logs',
-    run: ({ items }, target) => log(String(items), target),
+    run: ({ items }, target) => (setLog(target, String(items)) ? undefined : logHelp()),
   },
   {
     name: 'trace-event',
     takes: 'name:s,option:b',
     synopsis: 'name on|off',
     help: 'print a trace point whenever it passes',
-    run: ({ name, option }, target) => traceEvent(String(name), option === true, target),
+    run: ({ name, option }, target) => {
+      try {
+        setTracing(target, String(name), option === true);
+      } catch (error) {
+        if (error instanceof QmpError) throw new HmpError(error.message, false);
+        throw error;
+      }
+    },
     complete: ({ board }) => board.tracer.names,
   },
   later('savevm', 'tag', 'save a snapshot of the machine', 'snapshots are not available yet'),
   later('loadvm', 'tag', 'go back to a snapshot', 'snapshots are not available yet'),
   later('delvm', 'tag', 'delete a snapshot', 'snapshots are not available yet'),
   later('migrate', 'uri', 'move the machine to another host', 'migration is not available yet'),
-  later('sendkey', 'keys', 'press keys of the keyboard', 'keys cannot be sent yet: the console is serial'),
-  later('screendump', 'filename', 'save the screen as a picture', 'there is no display'),
+  {
+    name: 'sendkey',
+    takes: 'keys:s,hold:i?',
+    synopsis: 'keys [hold_ms]',
+    help: 'press keys together, such as ctrl-alt-f1',
+    run: ({ keys, hold }, target) => {
+      const codes = String(keys)
+        .split('-')
+        .map((name) => {
+          const code =
+            KEY_CODES.get(name) ?? (/^0x[0-9a-f]{1,2}$/i.test(name) ? numberedKey(Number(name)) : undefined);
+          if (code === undefined) throw new HmpError(`invalid parameter: ${name}`, false);
+          return code;
+        });
+      pressKeys(target, codes, hold === undefined ? undefined : Number(hold));
+    },
+    complete: () => KEY_CODES.keys(),
+  },
+  {
+    name: 'screendump',
+    takes: 'filename:F,device:s?,head:i?',
+    synopsis: 'filename [device [head]]',
+    help: 'save the screen as a picture (there is none)',
+    run: ({ filename }, target) => qmp('screendump', { filename: String(filename) }, target),
+  },
+  {
+    name: 'dump-guest-memory',
+    takes: 'paging:-p,detach:-d,windmp:-w,zlib:-z,lzo:-l,snappy:-s,filename:F,begin:l?,length:l?',
+    synopsis: '[-p] [-d] [-z|-l|-s|-w] filename [begin length]',
+    help: 'write guest memory to an ELF file (-p: with virtual addresses, -d: do not wait)',
+    run: ({ paging, detach, windmp, zlib, lzo, snappy, filename, begin, length }, target) => {
+      const wanted = { 'win-dmp': windmp, 'kdump-zlib': zlib, 'kdump-lzo': lzo, 'kdump-snappy': snappy };
+      const formats = Object.entries(wanted).flatMap(([name, on]) => (on === true ? [name] : []));
+      if (formats.length > 1) throw new QmpError("only one of '-z|-l|-s|-w' can be set");
+      return dump(target, {
+        paging: paging === true,
+        detach: detach === true,
+        protocol: `file:${String(filename)}`,
+        format: formats[0],
+        ...(begin === undefined ? {} : { begin: Number(begin) }),
+        ...(length === undefined ? {} : { length: Number(length) }),
+      });
+    },
+  },
+  later(
+    'mouse_move',
+    'dx dy [dz]',
+    'move the mouse',
+    'there is no pointing device that a monitor could move',
+  ),
+  later(
+    'mouse_button',
+    'state',
+    'press buttons of the mouse',
+    'there is no pointing device that a monitor could move',
+  ),
 ];
 
 /** What was read out of a ring buffer, safe for a terminal: other characters than text and its layout as `\xNN`. */
@@ -206,44 +269,4 @@ function printable(data: Uint8Array): string {
         : `\\u{${character.charCodeAt(0).toString(16).padStart(4, '0').toUpperCase()}}`;
   }
   return text;
-}
-
-const LOGS = new WeakMap<MonitorTarget, (() => void)[]>();
-
-function log(items: string, target: MonitorTarget): string | void {
-  const known = LOG_ITEMS.filter(({ points }) => points.length > 0);
-  if (items === 'none') {
-    for (const stop of LOGS.get(target)?.splice(0) ?? []) stop();
-    return;
-  }
-  const wanted = items.split(',').map((item) => {
-    if (item.startsWith('trace:')) return [item.slice(6)];
-    return known.find(({ name }) => name === item)?.points;
-  });
-  if (wanted.some((points) => points === undefined))
-    return [
-      'Log items (comma separated):',
-      'none            stop logging',
-      ...known.map(({ name, help }) => `${name.padEnd(15)} ${help}`),
-      'trace:PATTERN   trace points',
-      '',
-    ].join('\n');
-  for (const points of wanted) for (const point of points!) traceEvent(point, true, target);
-}
-
-function traceEvent(pattern: string, on: boolean, target: MonitorTarget): string | void {
-  const { tracer } = target.board;
-  const match = new RegExp(`^${pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*')}$`);
-  const names = tracer.names.filter((name) => match.test(name));
-  if (names.length === 0) return `unknown event "${pattern}"\n`;
-  let stops = LOGS.get(target);
-  if (stops === undefined) LOGS.set(target, (stops = []));
-  if (!on) throw new UsageError('single trace points cannot be switched off yet (log none stops all)');
-  for (const name of names)
-    stops.push(
-      tracer.point(name).listen((point, fields) => {
-        const text = Object.entries(fields).map(([key, value]) => `${key}=${String(value)}`);
-        target.host.warn(`${point} ${text.join(' ')}`);
-      }),
-    );
 }

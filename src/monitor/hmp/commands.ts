@@ -5,7 +5,9 @@ import { blockActions } from './block.ts';
 import { chardevActions } from './chardev.ts';
 import { blockInfo } from './info-block.ts';
 import { deviceInfo } from './info-devices.ts';
+import { interruptInfo } from './info-interrupts.ts';
 import { machineInfo } from './info-machine.ts';
+import { pagingCommands, pagingInfo } from './info-paging.ts';
 import { virtioInfo } from './info-virtio.ts';
 import { memoryCommands } from './memory.ts';
 import { netActions } from './net.ts';
@@ -17,6 +19,7 @@ export const HMP_COMMANDS: readonly HmpCommand[] = [
   ...chardevActions,
   ...netActions,
   ...memoryCommands,
+  ...pagingCommands,
 ];
 
 export const INFO_COMMANDS: readonly HmpCommand[] = [
@@ -25,6 +28,8 @@ export const INFO_COMMANDS: readonly HmpCommand[] = [
   ...deviceInfo,
   ...treeInfo,
   ...virtioInfo,
+  ...interruptInfo,
+  ...pagingInfo,
 ];
 
 export function findCommand(commands: readonly HmpCommand[], name: string): HmpCommand | undefined {

@@ -59,7 +59,6 @@ export const machineInfo: readonly HmpCommand[] = [
     'megabytes that the guest has, less what is in its balloon',
     (target) => `balloon: actual=${Math.floor(balloonActual(target) / 2 ** 20)}\n`,
   ),
-  info('irq', 'interrupts taken', () => 'interrupts are not counted; log int shows them as they are taken\n'),
   info('snapshots', 'snapshots of the machine', () => 'There is no snapshot available.\n'),
   info('roms', 'firmware', () => ''),
   info('iothreads', 'threads for input and output', ({ backends, os }) =>

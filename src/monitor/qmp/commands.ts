@@ -1,15 +1,21 @@
 /** All of QMP's commands by name: one line for each room of them. */
+import { absentCommands } from './commands/absent.ts';
 import { blockCommands } from './commands/block.ts';
 import { blockChangeCommands } from './commands/block-change.ts';
 import { chardevChanges } from './commands/chardev-change.ts';
 import { chardevCommands } from './commands/chardev.ts';
 import { controlCommands } from './commands/control.ts';
+import { cpuCommands } from './commands/cpu.ts';
 import { deviceCommands } from './commands/device.ts';
+import { dumpCommands } from './commands/dump.ts';
+import { inputCommands } from './commands/input.ts';
 import { memoryCommands } from './commands/memory.ts';
 import { netCommands } from './commands/net.ts';
+import { optionCommands } from './commands/options.ts';
 import { pciCommands } from './commands/pci.ts';
 import { qomCommands } from './commands/qom.ts';
 import { statusCommands } from './commands/status.ts';
+import { traceCommands } from './commands/trace.ts';
 import { virtioCommands } from './commands/virtio.ts';
 import type { Command } from './command.ts';
 import { command } from './command.ts';
@@ -45,6 +51,8 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map(
     ...controlCommands,
     ...introspection,
     ...statusCommands,
+    ...cpuCommands,
+    ...optionCommands,
     ...chardevCommands,
     ...chardevChanges,
     ...blockCommands,
@@ -55,5 +63,9 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map(
     ...deviceCommands,
     ...qomCommands,
     ...virtioCommands,
+    ...inputCommands,
+    ...traceCommands,
+    ...absentCommands,
+    ...dumpCommands,
   ].map((one) => [one.name, one]),
 );

@@ -39,6 +39,15 @@ export const EVENTS = {
   GUEST_PANICKED: event('The guest says that it has panicked', { action: oneOf('pause', 'poweroff', 'run') }),
   DEVICE_DELETED: event('A device is gone', { 'device?': str, path: str }),
   DEVICE_UNPLUG_GUEST_ERROR: event('The guest would not give a device back', { 'device?': str, path: str }),
+  RTC_CHANGE: event(
+    'The guest set its clock: seconds from what it would have shown',
+    { offset: int, 'qom-path': str },
+    { rate: 1000, key: 'qom-path' },
+  ),
+  DUMP_COMPLETED: event('Guest memory was dumped, or was not', {
+    result: object({ total: int, status: oneOf('completed', 'failed'), completed: int }),
+    'error?': str,
+  }),
   VSERPORT_CHANGE: event(
     'A program in the guest opened or closed a virtio-serial port',
     { id: str, open: bool },

@@ -7,6 +7,8 @@ import { QmpError } from '../error.ts';
 import { versionJson } from '../session.ts';
 import { array, int, object, oneOf, str } from '../types.ts';
 
+const WATCHDOG = oneOf('reset', 'shutdown', 'poweroff', 'pause', 'debug', 'none', 'inject-nmi');
+
 export const controlCommands = [
   command({
     name: 'qmp_capabilities',
@@ -46,6 +48,27 @@ export const controlCommands = [
     name: 'system_powerdown',
     help: 'The power button: what happens is the decision of the guest',
     run: (_, { machine }) => machine.powerdown(),
+  }),
+  command({
+    name: 'set-action',
+    help: 'What happens when the guest reboots, powers off or panics',
+    arguments: {
+      'reboot?': oneOf('reset', 'shutdown'),
+      'shutdown?': oneOf('poweroff', 'pause'),
+      'panic?': oneOf('pause', 'shutdown', 'exit-failure', 'none'),
+      'watchdog?': WATCHDOG,
+    },
+    run: (given, { machine }) => {
+      for (const [name, action] of Object.entries(given)) Object.assign(machine.actions, { [name]: action });
+    },
+  }),
+  command({
+    name: 'watchdog-set-action',
+    help: 'What happens when a watchdog runs out (there is none)',
+    arguments: { action: WATCHDOG },
+    run: ({ action }, { machine }) => {
+      machine.actions.watchdog = action;
+    },
   }),
   command({
     name: 'system_wakeup',

@@ -4,7 +4,7 @@ import { readPhysical, readVirtual } from '../../memory.ts';
 import type { MonitorTarget } from '../../target.ts';
 import { command } from '../command.ts';
 import { QmpError } from '../error.ts';
-import { any, array, int, object, str, uint } from '../types.ts';
+import { array, bool, int, object, oneOf, str, uint } from '../types.ts';
 
 /** Bytes of RAM that no device reaches (the hole below 1 MiB): the balloon does not count them, QEMU does. */
 const hidden = ({ machine, board }: MonitorTarget): number =>
@@ -47,10 +47,34 @@ export const memoryCommands = [
     run: (_, { machine }) => ({ 'base-memory': machine.config.memory, 'plugged-memory': 0 }),
   }),
   command({
-    name: 'query-memory-devices',
-    help: 'RAM that was plugged in (there is none)',
-    returns: array(any),
-    run: () => [],
+    name: 'query-memdev',
+    help: 'What RAM is made of',
+    returns: array(
+      object({
+        'id?': str,
+        size: int,
+        merge: bool,
+        dump: bool,
+        prealloc: bool,
+        share: bool,
+        'reserve?': bool,
+        'host-nodes': array(int),
+        policy: oneOf('default', 'preferred', 'bind', 'interleave'),
+      }),
+    ),
+    run: (_, { machine }) => [
+      {
+        share: false,
+        reserve: true,
+        prealloc: false,
+        'host-nodes': [],
+        size: machine.config.memory,
+        merge: true,
+        dump: true,
+        policy: 'default',
+        id: 'pc.ram',
+      },
+    ],
   }),
   command({
     name: 'query-balloon',

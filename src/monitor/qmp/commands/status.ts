@@ -1,5 +1,4 @@
 /** What the machine is and how it stands. */
-import { cpuModels } from '../../../x86/cpuid.ts';
 import type { MachineState } from '../../../machine/machine.ts';
 import { command } from '../command.ts';
 import { array, bool, int, object, oneOf, str } from '../types.ts';
@@ -12,9 +11,6 @@ export const runState = (state: MachineState): string => (state === 'closed' ? '
 
 const NO_UUID = '00000000-0000-0000-0000-000000000000';
 export const uuidOf = (uuid: string | undefined): string => uuid ?? NO_UUID;
-
-/** The processors of a PC that has one. */
-const CPU_PATH = '/machine/unattached/device[0]';
 
 export const statusCommands = [
   command({
@@ -52,28 +48,6 @@ export const statusCommands = [
     run: () => ({ arch: 'x86_64' }),
   }),
   command({
-    name: 'query-cpus-fast',
-    help: 'The processors',
-    returns: array(
-      object({
-        'cpu-index': int,
-        'qom-path': str,
-        'thread-id': int,
-        'props?': object({ 'socket-id?': int, 'core-id?': int, 'thread-id?': int }),
-        target: oneOf('x86_64'),
-      }),
-    ),
-    run: (_, { os }) => [
-      {
-        'thread-id': os.threadId ?? 0,
-        props: { 'core-id': 0, 'thread-id': 0, 'socket-id': 0 },
-        'qom-path': CPU_PATH,
-        'cpu-index': 0,
-        target: 'x86_64',
-      },
-    ],
-  }),
-  command({
     name: 'query-machines',
     help: 'Machine types',
     returns: array(
@@ -101,29 +75,6 @@ export const statusCommands = [
         'cpu-max': 1,
         deprecated: false,
         'default-ram-id': 'pc.ram',
-      })),
-  }),
-  command({
-    name: 'query-cpu-definitions',
-    help: 'Processor models',
-    returns: array(
-      object({
-        name: str,
-        typename: str,
-        'migration-safe?': bool,
-        static: bool,
-        deprecated: bool,
-        'unavailable-features?': array(str),
-      }),
-    ),
-    run: () =>
-      cpuModels().map((name) => ({
-        name,
-        typename: `${name}-x86_64-cpu`,
-        'unavailable-features': [],
-        static: false,
-        'migration-safe': name !== 'max',
-        deprecated: false,
       })),
   }),
   command({

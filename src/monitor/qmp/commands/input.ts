@@ -1,0 +1,74 @@
+/** Keys: the PS/2 keyboard is the only input there is. */
+import { HOLD_TIME, KEY_CODES, numberedKey, sendKeys } from '../../keys.ts';
+import type { JsonObject } from '../../json/value.ts';
+import type { MonitorTarget } from '../../target.ts';
+import { command } from '../command.ts';
+import { QmpError } from '../error.ts';
+import type { ObjectType } from '../types.ts';
+import { array, bool, int, number, object, oneOf, str } from '../types.ts';
+
+const QCODES = oneOf(...KEY_CODES.keys());
+
+const KEY: ObjectType = {
+  kind: 'object',
+  members: { type: oneOf('number', 'qcode') },
+  tag: 'type',
+  variants: { number: object({ data: int }), qcode: object({ data: QCODES }) },
+};
+
+const EVENT: ObjectType = {
+  kind: 'object',
+  members: { type: oneOf('key', 'btn', 'rel', 'abs') },
+  tag: 'type',
+  variants: {
+    key: object({ data: object({ key: KEY, down: bool }) }),
+    btn: object({ data: object({ button: str, down: bool }) }),
+    rel: object({ data: object({ axis: oneOf('x', 'y'), value: number }) }),
+    abs: object({ data: object({ axis: oneOf('x', 'y'), value: number }) }),
+  },
+};
+
+/** Keys in one command: a keyboard has not many more. */
+const MAX_KEYS = 16;
+
+const codeOf = ({ data }: JsonObject): number =>
+  typeof data === 'string' ? KEY_CODES.get(data)! : numberedKey(Number(data));
+
+export function pressKeys(target: MonitorTarget, codes: readonly number[], hold = HOLD_TIME): void {
+  if (codes.length > MAX_KEYS) throw new QmpError('too many keys');
+  sendKeys(target.board.platform, codes, hold, (milliseconds, call) =>
+    target.host.char.delay(milliseconds, call),
+  );
+}
+
+export const inputCommands = [
+  command({
+    name: 'send-key',
+    help: 'Presses keys together, and lets go of them',
+    arguments: { keys: array(KEY), 'hold-time?': int },
+    run: (given, target) =>
+      pressKeys(target, (given.keys as readonly JsonObject[]).map(codeOf), given['hold-time']),
+  }),
+  command({
+    name: 'input-send-event',
+    help: 'Presses or lets go of keys, one by one; other input devices there are none',
+    arguments: { 'device?': str, 'head?': int, events: array(EVENT) },
+    run: ({ events }, target) => {
+      if (!target.machine.running) throw new QmpError('VM not running');
+      const all = events as readonly JsonObject[];
+      const other = all.find(({ type }) => type !== 'key');
+      if (other !== undefined)
+        throw new QmpError(`Input handler not found for event type ${String(other.type)}`);
+      for (const { data } of all) {
+        const { key, down } = data as { key: JsonObject; down: boolean };
+        target.board.platform.i8042.keyboard.key(codeOf(key), down);
+      }
+    },
+  }),
+  command({
+    name: 'query-mice',
+    help: 'Pointing devices (none that a monitor could move)',
+    returns: array(object({ name: str, index: int, current: bool, absolute: bool })),
+    run: () => [],
+  }),
+];
