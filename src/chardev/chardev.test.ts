@@ -172,6 +172,15 @@ describe('mux', () => {
     expect(base.out).toContain('terminated');
   });
 
+  it('has another escape key where it is told', () => {
+    const { base, mux, a, b } = setUp();
+    mux.actions = { escape: 0x14 };
+    base.type_('\x01c\x14cto-b\x14\x14');
+    expect([a.got, b.got]).toEqual(['\x01c', 'to-b\x14']);
+    base.type_('\x14h');
+    expect(base.out).toContain('C-t C-t  send C-t');
+  });
+
   it('loses nothing that was typed ahead', () => {
     const { base, a } = setUp();
     a.room = 2;

@@ -12,6 +12,7 @@ export const MAX_MUX = 4;
 /** Bytes kept for a front end that has no room: so much can be typed at a guest that hangs before C-a x is late. */
 const TYPE_AHEAD = 4096;
 
+/** Ctrl-A, unless -echr says otherwise. */
 const ESCAPE = 0x01;
 
 /** What the escape keys do beyond the mux itself. */
@@ -22,9 +23,15 @@ export interface MuxActions {
   onSave?: () => void;
   /** Milliseconds for the timestamps of C-a t. */
   now?: () => number;
+  /** The byte of the escape key; Ctrl-A unless given. */
+  readonly escape?: number;
 }
 
 const encoder = new TextEncoder();
+
+/** `C-a` for 1, and so on; other bytes by their number. */
+const keyName = (byte: number): string =>
+  byte >= 1 && byte <= 26 ? `C-${String.fromCharCode(0x60 + byte)}` : `0x${byte.toString(16)}`;
 
 export class MuxChardev implements Chardev {
   readonly id: string;
@@ -137,6 +144,10 @@ export class MuxChardev implements Chardev {
     return this.#focus?.room() ?? 0;
   }
 
+  get #escape(): number {
+    return this.actions.escape ?? ESCAPE;
+  }
+
   #receive(data: Uint8Array): void {
     let from = 0;
     for (let i = 0; i < data.length; i++) {
@@ -144,7 +155,7 @@ export class MuxChardev implements Chardev {
         this.#escaped = false;
         from = i + 1;
         this.#command(data[i]!, data.subarray(i, i + 1));
-      } else if (data[i] === ESCAPE) {
+      } else if (data[i] === this.#escape) {
         this.#pass(data.subarray(from, i));
         this.#escaped = true;
         from = i + 1;
@@ -159,9 +170,8 @@ export class MuxChardev implements Chardev {
 
   #command(key: number, raw: Uint8Array): void {
     const actions = this.actions;
+    if (key === this.#escape) return this.#pass(raw);
     switch (key) {
-      case ESCAPE:
-        return this.#pass(raw);
       case 0x68: // h
       case 0x3f: // ?
         return this.#print(this.#help());
@@ -190,15 +200,16 @@ export class MuxChardev implements Chardev {
   }
 
   #help(): string {
+    const key = keyName(this.#escape);
     return [
       '',
-      'C-a h    this list',
-      'C-a x    leave: the machine is switched off at once',
-      'C-a s    write changes of snapshot disks back to their files',
-      'C-a t    times in front of the lines, on and off',
-      'C-a b    send a break (magic SysRq)',
-      'C-a c    switch between the console and the monitor',
-      'C-a C-a  send C-a',
+      `${key} h    this list`,
+      `${key} x    leave: the machine is switched off at once`,
+      `${key} s    write changes of snapshot disks back to their files`,
+      `${key} t    times in front of the lines, on and off`,
+      `${key} b    send a break (magic SysRq)`,
+      `${key} c    switch between the console and the monitor`,
+      `${key} ${key}  send ${key}`,
       '',
     ].join('\r\n');
   }

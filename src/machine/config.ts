@@ -129,6 +129,8 @@ export interface MachineConfig {
   /** Ids of chardevs for COM1…; undefined where there is no port. */
   readonly serials: readonly (string | undefined)[];
   readonly monitors: readonly MonitorConfig[];
+  /** The byte that a mux takes for itself. */
+  readonly escapeKey: number;
   readonly blockdevs: readonly BlockdevConfig[];
   readonly drives: readonly DriveConfig[];
   readonly netdevs: readonly NetdevConfig[];

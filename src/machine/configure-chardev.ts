@@ -150,6 +150,18 @@ export function configureMonitors(
   return monitors;
 }
 
+const CTRL_A = 1;
+
+/** -echr: the byte of the escape key, as C writes numbers. */
+export function configureEscapeKey(given: readonly Given[]): number {
+  const one = given.findLast(({ name }) => name === 'echr');
+  if (one === undefined) return CTRL_A;
+  const digits = /^0[0-7]+$/.test(one.text) ? `0o${one.text.slice(1)}` : one.text;
+  const value = /^\w+$/.test(digits) ? Number(digits) : Number.NaN;
+  if (Number.isInteger(value) && value <= 0xff) return value;
+  throw new UsageError(`${one.origin}: Bad argument to echr (0 to 255, such as 0x14 for Ctrl-T)`);
+}
+
 /** QEMU keeps room for four PC serial ports. */
 const MAX_SERIALS = 4;
 

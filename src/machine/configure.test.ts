@@ -153,6 +153,14 @@ describe('options', () => {
     expect(hub.devices.map(({ entries }) => entries[0]!.value)).toEqual(['hub0port0', 'hub0port1']);
   });
 
+  it('-echr', () => {
+    expect(config('-nographic').escapeKey).toBe(1);
+    expect(config('-nographic -echr 0x14').escapeKey).toBe(0x14);
+    expect(config('-nographic -echr 024').escapeKey).toBe(0x14);
+    expect(refusal('-echr foo')).toContain('-echr foo: Bad argument to echr');
+    expect(refusal('-echr 300')).toContain('Bad argument to echr');
+  });
+
   it('-chardev and -serial', () => {
     expect(refusal('-chardev stdio')).toBe('-chardev stdio: chardev: no id specified');
     expect(refusal('-chardev foo,id=x')).toContain("'foo' is not a valid char driver name");

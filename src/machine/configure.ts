@@ -23,7 +23,7 @@ import type {
   TraceConfig,
 } from './config.ts';
 import { DEFAULT_MEMORY, MAX_MEMORY } from './config.ts';
-import { ChardevSet, configureMonitors, configureSerials, monitorOnStdio } from './configure-chardev.ts';
+import { ChardevSet, configureEscapeKey, configureMonitors, configureSerials, monitorOnStdio } from './configure-chardev.ts';
 import { configureBlockdevs } from './configure-blockdev.ts';
 import { configureDrives } from './configure-drive.ts';
 import { configureNet } from './configure-net.ts';
@@ -103,6 +103,7 @@ export function configure(
     chardevs: chardevs.list,
     serials: serials.serials,
     monitors,
+    escapeKey: configureEscapeKey(given),
     blockdevs: configureBlockdevs(given, note),
     drives: drives.drives,
     netdevs: net.netdevs,

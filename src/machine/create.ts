@@ -45,6 +45,7 @@ export async function createMachineFrom(
     onQuit: () => void machine.quit({ reason: 'host-signal', code: 0 }),
     onSave: () => host.warn('writing changes back to images is not available yet'),
     now: () => clock.now() / 1e6,
+    escape: config.escapeKey,
   };
   const backends = await Backends.open(config, host, keys);
   try {

@@ -77,6 +77,20 @@ class PtyMaster extends Duplex {
   }
 }
 
+class PtyStream extends NodeStream {
+  readonly #link: string | undefined;
+
+  constructor(master: PtyMaster, link: string | undefined) {
+    super(master, master);
+    this.#link = link;
+  }
+
+  protected override release(): void {
+    if (this.#link !== undefined) fs.rmSync(this.#link, { force: true });
+    super.release();
+  }
+}
+
 /** A symbolic link to the pseudo-terminal, in place of an older link. */
 function makeLink(target: string, path: string): void {
   try {
@@ -113,10 +127,9 @@ export function openPty(link?: string): HostPty {
       master.destroy();
       throw error;
     }
-    master.once('close', () => fs.rmSync(link, { force: true }));
   }
   const pty: HostPty = {
-    stream: new NodeStream(master, master),
+    stream: new PtyStream(master, link),
     name,
     connected: () => master.connected,
     onConnected: () => {},

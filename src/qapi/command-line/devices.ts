@@ -47,7 +47,8 @@ export const CHARACTER = [
     takes: 'text',
     repeat: 'append',
     category: 'Character device',
-    synopsis: 'stdio|mon:stdio|file:F|unix:P,…|tcp:H:P,…|chardev:ID|null|none',
+    synopsis:
+      'stdio|mon:stdio|unix:P,…|tcp:H:P,…|telnet:H:P,…|udp:H:P|file:F|pipe:F|pty|vc|/dev/…|chardev:ID|null|none',
     help: 'Where COM1, COM2, … go',
   },
   {
@@ -83,6 +84,14 @@ export const CHARACTER = [
     category: 'Character device',
     synopsis: '[chardev=]ID[,mode=readline|control][,pretty=on]',
     help: 'A monitor on a chardev',
+  },
+  {
+    name: 'echr',
+    takes: 'text',
+    repeat: 'last',
+    category: 'Character device',
+    synopsis: 'NUMBER',
+    help: 'The escape key of a terminal that is shared, in place of Ctrl-A (1)',
   },
   {
     name: 'debugcon',
