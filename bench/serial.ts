@@ -3,7 +3,7 @@
  * sizes, and the round trip of one byte; QEMU's translator and Paravane in turn, same guest, same command line, same
  * host program. Prints a table and, with `--json FILE`, all measurements.
  */
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Agent } from '../test/fedora/agent.ts';
@@ -15,6 +15,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     json: { type: 'string' },
     node: { type: 'string' },
+    program: { type: 'string' },
     only: { type: 'string', default: '' },
     'no-qemu': { type: 'boolean', default: false },
     'node-arg': { type: 'string', multiple: true, default: [] },
@@ -26,6 +27,7 @@ if (values.help) {
   process.stdout.write(
     `npm run bench:serial -- [--rounds N] [--mebibytes N] [--only TEXT] [--json FILE] [--node PATH] [--no-qemu]
   --mebibytes  what one transfer moves (128); with 4 KB writes a quarter of it
+  --program    main.js of another build of Paravane
   --only       measurements whose name holds TEXT
   --node       Node.js that runs Paravane; --node-arg ARG is given to it (a profiler's option)\n`,
   );
@@ -67,7 +69,7 @@ function transfer(direction: 'guest→host' | 'host→guest', chunk: number, nam
         const answer = agent.call('fill', fd, total, chunk, 1, 'plain');
         await host.take(1);
         const start = performance.now();
-        await host.take(total - 1);
+        await host.skip(total - 1);
         const took = performance.now() - start;
         await answer;
         return total / took / 1000;
@@ -124,9 +126,24 @@ const MEASUREMENTS: readonly Measurement[] = [
   },
 ];
 
+/** Processor time of a process with all its threads, in milliseconds; NaN where the system does not tell. */
+function cpuTime(pid: number): number {
+  try {
+    const threads = readdirSync(`/proc/${pid}/task`);
+    const times = threads.map(
+      (id) => readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'utf8').split(' ')[0],
+    );
+    return times.reduce((sum, time) => sum + Number(time) / 1e6, 0);
+  } catch {
+    return Number.NaN;
+  }
+}
+
 const wanted = MEASUREMENTS.filter(({ name }) => name.includes(values.only));
 const results = new Map<string, Record<Peer, number[]>>();
-for (const { name } of wanted) results.set(name, { paravane: [], qemu: [] });
+/** Processor milliseconds of the machine's process for each measurement: hardly changed by what else runs. */
+const cpu = new Map<string, Record<Peer, number[]>>();
+for (const { name } of wanted) for (const map of [results, cpu]) map.set(name, { paravane: [], qemu: [] });
 
 async function round(peer: Peer, number: number): Promise<void> {
   const path = join(folder, `${peer}${number}`);
@@ -135,6 +152,7 @@ async function round(peer: Peer, number: number): Promise<void> {
       peer,
       guest,
       ...(values.node === undefined ? {} : { node: values.node }),
+      ...(values.program === undefined ? {} : { program: values.program }),
       nodeArgs: values['node-arg'],
       args: [
         ...['-drive', `file=${agentFile.image},if=virtio,format=raw,readonly=on`],
@@ -151,13 +169,17 @@ async function round(peer: Peer, number: number): Promise<void> {
     const fd = await agent.open('/dev/vport1p1').catch(() => agent.open('/dev/vport0p1'));
     // Both translators meet the code of this path for the first time: that is not what is measured.
     const warm = agent.call('fill', fd, 1 << 20, 65536, 1, 'plain');
-    await host.take(1 << 20);
+    await host.skip(1 << 20);
     await warm;
     for (const measurement of wanted) {
+      const before = cpuTime(vm.child.pid!);
       const value = await measurement.run(agent, fd, host);
+      const spent = cpuTime(vm.child.pid!) - before;
+      cpu.get(measurement.name)![peer].push(spent);
       results.get(measurement.name)![peer].push(value);
       process.stderr.write(
-        `round ${number}  ${peer.padEnd(8)}  ${measurement.name}: ${value.toFixed(2)} ${measurement.unit}\n`,
+        `round ${number}  ${peer.padEnd(8)}  ${measurement.name}: ${value.toFixed(2)} ${measurement.unit}, ` +
+          `${spent.toFixed(0)} ms of processor time\n`,
       );
     }
     await host.close();
@@ -177,17 +199,26 @@ const median = (list: readonly number[]): number =>
 const table = wanted.map(({ name, unit }) => {
   const { paravane, qemu } = results.get(name)!;
   const [ours, theirs] = [median(paravane), median(qemu)];
-  return { name, unit, paravane: ours, qemu: theirs, ratio: unit === 'µs' ? theirs / ours : ours / theirs };
+  const spent = cpu.get(name)!;
+  const cpuRatio = median(spent.qemu) / median(spent.paravane);
+  return {
+    name,
+    unit,
+    paravane: ours,
+    qemu: theirs,
+    ratio: unit === 'µs' ? theirs / ours : ours / theirs,
+    cpuRatio,
+  };
 });
 const geometricMean = (list: readonly number[]): number =>
   Math.exp(list.reduce((sum, value) => sum + Math.log(value), 0) / list.length);
 process.stdout.write(
-  `\n${'measurement'.padEnd(28)} ${'qemu-tcg'.padStart(10)} ${'paravane'.padStart(10)} unit  times as good\n`,
+  `\n${'measurement'.padEnd(28)} ${'qemu-tcg'.padStart(10)} ${'paravane'.padStart(10)} unit  times as good  in processor time\n`,
 );
 for (const row of table)
   process.stdout.write(
     `${row.name.padEnd(28)} ${row.qemu.toFixed(2).padStart(10)} ${row.paravane.toFixed(2).padStart(10)} ` +
-      `${row.unit.padEnd(5)} ${row.ratio.toFixed(2)}\n`,
+      `${row.unit.padEnd(5)} ${row.ratio.toFixed(2).padEnd(14)} ${row.cpuRatio.toFixed(2)}\n`,
   );
 const speed = geometricMean(table.filter(({ unit }) => unit === 'MB/s').map(({ ratio }) => ratio));
 if (!values['no-qemu'])
@@ -195,7 +226,7 @@ if (!values['no-qemu'])
     `geometric mean of bytes per second: ${speed.toFixed(2)} times QEMU's (Node ${process.versions.node})\n`,
   );
 if (values.json !== undefined) {
-  const all = table.map((row) => ({ ...row, rounds: results.get(row.name) }));
+  const all = table.map((row) => ({ ...row, rounds: results.get(row.name), cpu: cpu.get(row.name) }));
   writeFileSync(
     values.json,
     `${JSON.stringify({ node: process.versions.node, rounds, results: all }, null, 2)}\n`,

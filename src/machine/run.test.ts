@@ -130,6 +130,24 @@ describe('run loop', () => {
     expect(loop.slept).toBeGreaterThan(49e6);
   });
 
+  it('listens in place of a nap while input comes', async () => {
+    const { world, loop, cpu, clock } = machine();
+    cpu.behave = () => 'halted';
+    const late: number[] = [];
+    world.onYield = () => {
+      world.time += 10_000;
+      // During the wait before the first timer, where a nap would begin.
+      if (world.yields === 2) loop.setInterrupt(true);
+    };
+    for (const at of [500_000, 900_000]) clock.schedule(at, () => late.push(clock.now() - at));
+    clock.schedule(950_000, () => loop.end());
+    loop.resume();
+    await loop.run();
+    expect(world.naps).toBe(0);
+    expect(world.yields).toBeGreaterThan(80);
+    expect(Math.max(...late)).toBeLessThan(20_000);
+  });
+
   it('naps when the next timer is nearer than a millisecond', async () => {
     const { world, loop, clock, cpu } = machine();
     cpu.behave = () => {

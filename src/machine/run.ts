@@ -54,6 +54,10 @@ const LEAST_BUDGET = 1_000;
 const MOST_BUDGET = 50_000_000;
 /** Sleeps shorter than this (ms) are naps: the host's timers count whole milliseconds. */
 const NAP = 1;
+/** Nanoseconds after input during which more is likely: a nap, which is deaf to it, is spent listening instead. */
+const TALK = 2_000_000;
+/** Nanoseconds that a guest which has just had input is waited for before the thread sleeps: waking it takes as long. */
+const LISTEN = 50_000;
 
 export interface RunLoopHooks {
   /** The processor shut down (triple fault). The loop goes on if the hook resets it. */
@@ -76,6 +80,10 @@ export class RunLoop {
   #attention = false;
   /** Instructions a nanosecond, measured. */
   #speed = FIRST_BUDGET / QUANTUM;
+  /** The loop waits for something to happen: an interrupt that comes now comes from the host's side. */
+  #waiting = false;
+  /** When the last such interrupt came, in the clock's nanoseconds. */
+  #inputAt = Number.NEGATIVE_INFINITY;
   /** Nanoseconds of the clock that the loop slept. */
   slept = 0;
 
@@ -121,6 +129,7 @@ export class RunLoop {
     this.#cpu.setInterrupt(level);
     if (!level) return;
     this.#attention = true;
+    if (this.#waiting) this.#inputAt = this.#clock.now();
     this.#wake.wake();
   }
 
@@ -157,7 +166,9 @@ export class RunLoop {
       }
       this.#clock.runTimers();
       if (this.#halted && !this.#attention) {
+        this.#waiting = true;
         await this.#idle();
+        this.#waiting = false;
         continue;
       }
       this.#slice();
@@ -170,8 +181,12 @@ export class RunLoop {
     const start = this.#clock.now();
     const wait = (this.#clock.timers.next() - start) / 1e6;
     if (wait <= 0 || this.#wake.pending) return;
-    if (wait >= NAP) await this.#host.sleep(wait, this.#wake);
-    else {
+    const talking = start - this.#inputAt < TALK;
+    if (talking) await this.#listen(start + (wait < NAP ? wait * 1e6 : LISTEN));
+    if (this.#wake.pending || !this.#running) {
+      // Something came while it was listened for.
+    } else if (wait >= NAP) await this.#host.sleep(wait, this.#wake);
+    else if (!talking) {
       // Input first, then the rest of the millisecond without the event loop.
       await this.#host.yieldToHost();
       if (this.#wake.pending || !this.#running) return;
@@ -179,6 +194,12 @@ export class RunLoop {
       if (rest > 0) this.#host.nap?.(Math.min(rest, NAP));
     }
     this.slept += this.#clock.now() - start;
+  }
+
+  /** Turns of the host's event loop until `end`, or until something happens. */
+  async #listen(end: number): Promise<void> {
+    do await this.#host.yieldToHost();
+    while (!this.#wake.pending && this.#running && this.#clock.now() < end);
   }
 
   /** Quanta until the slice is over or the guest has nothing to do. */

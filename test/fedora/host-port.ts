@@ -89,6 +89,15 @@ export class HostPort {
     return all.subarray(0, count);
   }
 
+  /** Takes `count` bytes and forgets them, as they come: nothing is kept of what may be much. */
+  async skip(count: number, milliseconds = 120_000): Promise<void> {
+    for (let left = count; left > 0; ) {
+      const length = Math.max(1, Math.min(left, this.#length));
+      await this.take(length, milliseconds);
+      left -= length;
+    }
+  }
+
   /** Takes what comes until nothing has come for `milliseconds`. */
   async rest(milliseconds = 300): Promise<Buffer> {
     for (let before = -1; before !== this.#length; ) {

@@ -28,6 +28,8 @@ export interface VmOptions {
   readonly append?: string;
   /** Node.js that runs ours; the one that runs this unless given. */
   readonly node?: string;
+  /** `main.js` of another build of ours. */
+  readonly program?: string;
   readonly nodeArgs?: readonly string[];
 }
 
@@ -208,7 +210,7 @@ export class VmProcess {
         ? ['qemu-system-x86_64', ['-accel', 'tcg', '-cpu', 'max']]
         : [
             options.node ?? process.execPath,
-            [...(options.nodeArgs ?? []), join(process.cwd(), 'dist/cli/main.js')],
+            [...(options.nodeArgs ?? []), options.program ?? join(process.cwd(), 'dist/cli/main.js')],
           ];
     this.child = spawn(program, [...before, ...line], { stdio: ['pipe', 'pipe', 'pipe'] });
     this.child.stdin!.on('error', () => {});

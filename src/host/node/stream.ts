@@ -2,12 +2,17 @@
  * Node's duplex streams as `HostStream`s: bounded output, exact flow control both ways. Node pauses a stream only
  * between chunks, so a chunk that comes after `pause` is kept.
  */
+import * as fs from 'node:fs';
+import * as net from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import type { HostStream } from '../../chardev/host.ts';
 
 /** Bytes that wait to be sent before `write` takes less than it is given. */
 const OUTPUT_LIMIT = 65536;
-/** Writes below this many bytes within one turn of the event loop leave as one: a serial port writes single bytes. */
+/**
+ * Writes below this many bytes leave as one, but for the first within a turn of the event loop: a serial port writes
+ * single bytes, and a program that waits for an answer to a single byte should not wait for the end of the turn.
+ */
 const GATHER = 4096;
 /** Milliseconds that a peer gets to take the last bytes. */
 const CLOSE_LIMIT = 1000;
@@ -21,6 +26,8 @@ export class NodeStream implements HostStream {
   readonly #input: Readable;
   readonly #output: Writable;
   readonly #endsWithInput: boolean;
+  /** The output is a plain socket of the system. */
+  readonly #plain: boolean;
   /** How long `close` waits for the other side to take what was accepted, in milliseconds. */
   protected readonly closeLimit: number = CLOSE_LIMIT;
   #flowing = false;
@@ -29,6 +36,10 @@ export class NodeStream implements HostStream {
   #kept: Uint8Array[] = [];
   #gathered = Buffer.alloc(0);
   #gatheredLength = 0;
+  /** Something is to be done at the end of this turn of the event loop. */
+  #turn = false;
+  /** A small write left at once in this turn. */
+  #sentSmall = false;
 
   /**
    * @param options.endsWithInput the end of input means that the other side is gone (sockets), and not only that
@@ -42,6 +53,7 @@ export class NodeStream implements HostStream {
     this.#input = input;
     this.#output = output;
     this.#endsWithInput = options.endsWithInput ?? true;
+    this.#plain = output.constructor === net.Socket;
     if (options.local !== undefined) this.local = options.local;
     if (options.peer !== undefined) this.peer = options.peer;
     input.pause();
@@ -74,25 +86,62 @@ export class NodeStream implements HostStream {
 
   write(data: Uint8Array): number {
     if (this.#gone || this.#output.destroyed || !this.#output.writable) return data.length;
+    const sent = this.#sendNow(data);
     const room = OUTPUT_LIMIT - this.#output.writableLength - this.#gatheredLength;
-    const count = Math.min(data.length, Math.max(0, room));
-    if (count < data.length) this.#blocked = true;
+    const count = Math.min(data.length - sent, Math.max(0, room));
+    const rest = data.subarray(sent, sent + count);
+    if (sent + count < data.length) this.#blocked = true;
     if (count >= GATHER) {
       this.#flush();
-      this.#output.write(Buffer.from(data.subarray(0, count)), this.#written);
-    } else if (count > 0) this.#gather(data.subarray(0, count));
-    return count;
+      this.#output.write(Buffer.from(rest), this.#written);
+    } else if (count > 0) this.#gather(rest);
+    return sent + count;
+  }
+
+  /**
+   * Gives the bytes to the system without a copy, an object for the write and a turn of the event loop, where
+   * nothing waits in front of them. Returns how many it took.
+   */
+  #sendNow(data: Uint8Array): number {
+    if (!this.#plain || this.#gatheredLength > 0 || this.#output.writableLength > 0) return 0;
+    if (data.length < GATHER) {
+      if (this.#sentSmall) return 0;
+      this.#sentSmall = true;
+      this.#atEndOfTurn();
+    }
+    // Read anew each time: once the socket is destroyed, the number may be another file's.
+    const fd = (this.#output as Writable & { _handle?: { fd?: number } })._handle?.fd;
+    if (fd === undefined || fd < 0) return 0;
+    let sent = 0;
+    try {
+      while (sent < data.length) sent += fs.writeSync(fd, data, sent);
+    } catch {
+      // Full (EAGAIN), or the peer is gone: the stream waits for room, or finds out.
+    }
+    return sent;
   }
 
   #gather(data: Uint8Array): void {
     if (this.#gatheredLength + data.length > GATHER) this.#flush();
     if (this.#gatheredLength === 0) {
       this.#gathered = Buffer.allocUnsafe(GATHER);
-      queueMicrotask(this.#flush);
+      this.#atEndOfTurn();
     }
     this.#gathered.set(data, this.#gatheredLength);
     this.#gatheredLength += data.length;
   }
+
+  #atEndOfTurn(): void {
+    if (this.#turn) return;
+    this.#turn = true;
+    queueMicrotask(this.#endTurn);
+  }
+
+  readonly #endTurn = (): void => {
+    this.#turn = false;
+    this.#sentSmall = false;
+    this.#flush();
+  };
 
   readonly #flush = (): void => {
     const length = this.#gatheredLength;

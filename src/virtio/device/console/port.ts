@@ -61,6 +61,8 @@ export class SerialPort implements CharFrontend {
   #guestConnected = false;
   /** The chain that the chardev has taken in part. */
   #held: { readonly chain: Chain; offset: number } | undefined;
+  /** The driver was asked not to notify of receive buffers. */
+  #deaf = false;
   /** Between a console and its chardev. */
   #output: ConsoleOutput | undefined;
   /** The driver has said PORT_READY. Kept here for the controller. */
@@ -195,6 +197,11 @@ export class SerialPort implements CharFrontend {
     }
     // Looked at, not taken: Linux takes unused buffers back when a port goes away.
     for (let i = seen.length - 1; i >= 0; i--) queue.unpop(seen[i]!);
+    // Linux gives each buffer back by itself. That is only news while input waits for one.
+    if (this.#deaf !== room > 0) {
+      this.#deaf = room > 0;
+      queue.setNotification(!this.#deaf);
+    }
     return room;
   }
 
