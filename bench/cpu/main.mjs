@@ -11,12 +11,14 @@ const options = readOptions(process.argv.slice(2));
 setup();
 const { makeGuest } = await import('./guest.mjs');
 const { commonLine, runMachine } = await import('./machines.mjs');
+const { prepareV86 } = await import('./v86.mjs');
 const { summarize, table } = await import('./report.mjs');
 
 const say = (text) => process.stderr.write(`${text}\n`);
 const folder = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'paravane-bench');
 if (options.keep !== undefined) mkdirSync(options.keep, { recursive: true });
 
+let v86Version;
 /** Batches of programs that run in one guest: { programs, machines: { name: command } }. */
 const batches = [];
 const wanted = (program) =>
@@ -25,6 +27,8 @@ const wanted = (program) =>
 
 if (options.groups.includes('compute') || options.groups.includes('system')) {
   const guest = await makeGuest(folder, say);
+  const v86 = options.v86 ? prepareV86(folder, options.node, say) : undefined;
+  v86Version = v86?.version;
   const programs = guest.programs.filter(wanted);
   if (programs.length > 0) {
     const list = programs.map((program) => program.name).join(',');
@@ -33,7 +37,9 @@ if (options.groups.includes('compute') || options.groups.includes('system')) {
       memory: options.memory ?? 512,
       append: `console=ttyS0 quiet panic=-1 rdinit=/bench -- ${list}`,
     });
-    batches.push({ programs, machines: machinesFor(line) });
+    const machines = machinesFor(line);
+    if (v86 !== undefined) machines.v86 = v86.command(list, options.memory ?? 512);
+    batches.push({ programs, machines });
   }
 }
 
@@ -78,12 +84,13 @@ const about = {
   processors: cpus().length,
   node: version(options.node, ['--version']),
   qemu: options.qemu ? version('qemu-system-x86_64', ['--version']) : undefined,
+  v86: v86Version,
   gcc: version('gcc', ['--version']),
   loadAverage: loads,
   rounds: options.rounds,
 };
 process.stdout.write(
-  `${about.date} ${about.commit}, Node ${about.node}, ${about.qemu ?? 'no QEMU'}, ${about.processors} × ` +
+  `${about.date} ${about.commit}, Node ${about.node}, ${about.qemu ?? 'no QEMU'}, v86 ${about.v86 ?? 'none'}, ${about.processors} × ` +
     `${about.processor}, ${about.rounds} rounds, load ${Math.min(...loads).toFixed(1)} to ${Math.max(...loads).toFixed(1)}\n` +
     'Seconds by the guest (medians); ×: how many times as fast we are, by the guest and by processor time.\n\n' +
     table(summary),
