@@ -6,7 +6,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Chardev, CharEvent, CharFrontend } from '../../chardev/chardev.ts';
 import { createChardev, ptyNote } from '../../chardev/create.ts';
-import type { CharHost, HostTls } from '../../chardev/host.ts';
+import type { CharHost } from '../../chardev/host.ts';
 import { libc } from '../linux/libc.ts';
 import { nodeCharHost } from './char.ts';
 
@@ -16,13 +16,11 @@ const host: CharHost = {
   ...nodeCharHost((message) => messages.push(message)),
   inform: (m) => messages.push(m),
 };
-let credentials: HostTls | undefined;
-const tls = (): HostTls => credentials!;
-const claim = (): Chardev => {
+const nothing = (): never => {
   throw new Error('not here');
 };
 const make = (type: string, options: Record<string, string | number | boolean>): Promise<Chardev> =>
-  createChardev(type, { id: 'c', ...options }, { host, tls, claim });
+  createChardev(type, { id: 'c', ...options }, { host, tls: nothing, claim: nothing });
 
 /** A front end that takes everything (while `room` lasts) and counts. */
 class Front implements CharFrontend {
