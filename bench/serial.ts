@@ -87,7 +87,7 @@ function transfer(direction: 'guest→host' | 'host→guest', chunk: number, nam
   };
 }
 
-const TRIPS = 500;
+const TRIPS = 2000;
 
 const MEASUREMENTS: readonly Measurement[] = [
   transfer('guest→host', 1 << 20, '1 MB writes'),

@@ -10,10 +10,13 @@ import type { HostStream } from '../../chardev/host.ts';
 /** Bytes that wait to be sent before `write` takes less than it is given. */
 const OUTPUT_LIMIT = 65536;
 /**
- * Writes below this many bytes leave as one, but for the first within a turn of the event loop: a serial port writes
- * single bytes, and a program that waits for an answer to a single byte should not wait for the end of the turn.
+ * Writes below this many bytes leave together, but for the first within a turn of the event loop. A serial port writes
+ * single bytes and a program a few kilobytes, and each system call wakes the reader; but a program that waits for an
+ * answer should not wait for the end of the turn.
  */
-const GATHER = 4096;
+const SMALL = 16384;
+/** Bytes of small writes that leave before the end of the turn: half of the limit, so that they are never in the way. */
+const GATHER = OUTPUT_LIMIT / 2;
 /** Milliseconds that a peer gets to take the last bytes. */
 const CLOSE_LIMIT = 1000;
 
@@ -34,12 +37,10 @@ export class NodeStream implements HostStream {
   #blocked = false;
   #gone = false;
   #kept: Uint8Array[] = [];
-  #gathered = Buffer.alloc(0);
+  #gathered: Buffer | undefined;
   #gatheredLength = 0;
-  /** Something is to be done at the end of this turn of the event loop. */
+  /** Something was written in this turn of the event loop. */
   #turn = false;
-  /** A small write left at once in this turn. */
-  #sentSmall = false;
 
   /**
    * @param options.endsWithInput the end of input means that the other side is gone (sockets), and not only that
@@ -86,16 +87,11 @@ export class NodeStream implements HostStream {
 
   write(data: Uint8Array): number {
     if (this.#gone || this.#output.destroyed || !this.#output.writable) return data.length;
+    if (data.length < SMALL && (this.#turn || !this.#plain)) return this.#gather(data);
+    this.#flush();
+    this.#atEndOfTurn();
     const sent = this.#sendNow(data);
-    const room = OUTPUT_LIMIT - this.#output.writableLength - this.#gatheredLength;
-    const count = Math.min(data.length - sent, Math.max(0, room));
-    const rest = data.subarray(sent, sent + count);
-    if (sent + count < data.length) this.#blocked = true;
-    if (count >= GATHER) {
-      this.#flush();
-      this.#output.write(Buffer.from(rest), this.#written);
-    } else if (count > 0) this.#gather(rest);
-    return sent + count;
+    return sent === data.length ? sent : sent + this.#queue(data.subarray(sent));
   }
 
   /**
@@ -103,12 +99,7 @@ export class NodeStream implements HostStream {
    * nothing waits in front of them. Returns how many it took.
    */
   #sendNow(data: Uint8Array): number {
-    if (!this.#plain || this.#gatheredLength > 0 || this.#output.writableLength > 0) return 0;
-    if (data.length < GATHER) {
-      if (this.#sentSmall) return 0;
-      this.#sentSmall = true;
-      this.#atEndOfTurn();
-    }
+    if (!this.#plain || this.#output.writableLength > 0) return 0;
     // Read anew each time: once the socket is destroyed, the number may be another file's.
     const fd = (this.#output as Writable & { _handle?: { fd?: number } })._handle?.fd;
     if (fd === undefined || fd < 0) return 0;
@@ -121,14 +112,26 @@ export class NodeStream implements HostStream {
     return sent;
   }
 
-  #gather(data: Uint8Array): void {
-    if (this.#gatheredLength + data.length > GATHER) this.#flush();
-    if (this.#gatheredLength === 0) {
-      this.#gathered = Buffer.allocUnsafe(GATHER);
-      this.#atEndOfTurn();
-    }
-    this.#gathered.set(data, this.#gatheredLength);
-    this.#gatheredLength += data.length;
+  /** Copies what there is room for, and leaves it to Node. Returns how many bytes. */
+  #queue(data: Uint8Array): number {
+    const room = Math.max(0, OUTPUT_LIMIT - this.#output.writableLength);
+    const count = Math.min(data.length, room);
+    if (count < data.length) this.#blocked = true;
+    if (count > 0) this.#output.write(Buffer.from(data.subarray(0, count)), this.#written);
+    return count;
+  }
+
+  /** Keeps a small write for the end of the turn. Only what the stream holds can be in its way, and that drains. */
+  #gather(data: Uint8Array): number {
+    const room = Math.max(0, OUTPUT_LIMIT - this.#output.writableLength - this.#gatheredLength);
+    const count = Math.min(data.length, room);
+    if (count < data.length) this.#blocked = true;
+    if (this.#gatheredLength + count > GATHER) this.#flush();
+    this.#gathered ??= Buffer.allocUnsafeSlow(GATHER);
+    this.#gathered.set(count === data.length ? data : data.subarray(0, count), this.#gatheredLength);
+    this.#gatheredLength += count;
+    this.#atEndOfTurn();
+    return count;
   }
 
   #atEndOfTurn(): void {
@@ -139,16 +142,18 @@ export class NodeStream implements HostStream {
 
   readonly #endTurn = (): void => {
     this.#turn = false;
-    this.#sentSmall = false;
     this.#flush();
   };
 
-  readonly #flush = (): void => {
+  #flush(): void {
     const length = this.#gatheredLength;
+    if (length === 0 || this.#output.destroyed) return;
     this.#gatheredLength = 0;
-    if (length > 0 && !this.#output.destroyed)
-      this.#output.write(this.#gathered.subarray(0, length), this.#written);
-  };
+    const data = this.#gathered!.subarray(0, length);
+    const sent = this.#sendNow(data);
+    // Not bounded again: it was when it was taken.
+    if (sent < length) this.#output.write(Buffer.from(data.subarray(sent)), this.#written);
+  }
 
   readonly #written = (): void => {
     if (!this.#blocked || this.#gone || this.#output.writableLength > OUTPUT_LIMIT / 2) return;
