@@ -185,6 +185,22 @@ export class FunctionBuilder {
     this.code.u8(0x0f);
   }
 
+  /** Calls a function in place of this one, which returns what that returns. */
+  returnCall(index: number, args: readonly Expr[]): void {
+    for (const arg of args) arg.write(this.code);
+    this.code.u8(0x12);
+    this.code.u32(index);
+  }
+
+  /** The same through table 0; `type` is the index of the signature in the module. */
+  returnCallIndirect(type: number, slot: Expr, args: readonly Expr[]): void {
+    for (const arg of args) arg.write(this.code);
+    slot.write(this.code);
+    this.code.u8(0x13);
+    this.code.u32(type);
+    this.code.u32(0);
+  }
+
   unreachable(): void {
     this.code.u8(0x00);
   }

@@ -19,6 +19,7 @@ interface ImportedFunction {
 
 export class ModuleBuilder {
   #memory: MemoryImport | undefined;
+  #table = false;
   #types: string[] = [];
   #imports: ImportedFunction[] = [];
   #importIndex = new Map<string, number>();
@@ -27,6 +28,16 @@ export class ModuleBuilder {
   /** Imports `env.memory`. */
   importMemory(memory: MemoryImport): void {
     this.#memory = memory;
+  }
+
+  /** Imports `env.table`, of functions. */
+  importTable(): void {
+    this.#table = true;
+  }
+
+  /** Index of a signature, for indirect calls. */
+  type(params: readonly ValType[], result: ValType | undefined): number {
+    return this.#type(params, result);
   }
 
   #type(params: readonly ValType[], result: ValType | undefined): number {
@@ -83,7 +94,15 @@ export class ModuleBuilder {
       }
     });
     section(2, (body) => {
-      body.u32(this.#imports.length + (this.#memory ? 1 : 0));
+      body.u32(this.#imports.length + (this.#memory ? 1 : 0) + (this.#table ? 1 : 0));
+      if (this.#table) {
+        body.name('env');
+        body.name('table');
+        body.u8(0x01);
+        body.u8(0x70);
+        body.u8(0x00);
+        body.u32(0);
+      }
       if (this.#memory) {
         body.name('env');
         body.name('memory');

@@ -287,11 +287,16 @@ export class CodeCache {
     }
   }
 
-  /** Makes a translated region reachable from each of its entry blocks. */
-  addRegion(region: Region, entries: readonly Block[]): void {
+  /** Makes a translated region reachable: through those of its blocks, by number, that are entries. */
+  addRegion(region: Region, entries: ReadonlySet<number>): void {
     for (const page of region.pages) this.#pageOf(page).regions.add(region);
-    for (const [entry, block] of entries.entries()) {
-      block.region = { region, entry };
+    for (const [number, block] of region.blocks.entries()) {
+      if (!entries.has(number)) {
+        // may yet become hot by itself, when control comes to it in other ways
+        if (block.region === undefined) this.#view.setInt32(block.address, this.#hotThreshold, true);
+        continue;
+      }
+      block.region = { region, entry: number };
       const at = this.#hashEntry(block.physical);
       if (this.#hashHolds(at, block)) this.#fill(at, block);
     }

@@ -74,10 +74,14 @@ export class Engine {
     this.#free.push(index);
   }
 
-  instantiate(code: Uint8Array): Record<string, WebAssembly.ExportValue> {
+  /** @param env what the module imports from `env` beside the memory */
+  instantiate(
+    code: Uint8Array,
+    env: Record<string, WebAssembly.ImportValue> = {},
+  ): Record<string, WebAssembly.ExportValue> {
     const module = new WebAssembly.Module(code as BufferSource);
     return new WebAssembly.Instance(module, {
-      env: { memory: this.memory },
+      env: { memory: this.memory, ...env },
       runtime: this.runtime as Record<string, WebAssembly.ImportValue>,
     }).exports;
   }

@@ -120,6 +120,9 @@ export const STAT_INTERP_INSNS = 1952;
 /** u32: changes whenever a jump cache entry may have become wrong (mappings, regions taken out of use). */
 export const JUMP_GENERATION = 1960;
 
+/** u32: record of the instruction that raised an exception inside a region (status FAULTED). */
+export const FAULT_RECORD = 1964;
+
 /** XMM0..XMM15, 16 bytes each. */
 export const XMM = 2048;
 /** x87 R0..R7 (physical registers, not stack-relative): significand u64, then sign/exponent u16; 16 bytes each. */
@@ -184,6 +187,12 @@ export const EXCEPTION = 2;
 export const END_BLOCK = 3;
 /** Only from regions: nothing was done, because one of its pages is mapped elsewhere now. */
 export const REMAPPED = 4;
+/** Only from regions: a runtime function that it called for an instruction (FAULT_RECORD) has raised an exception. */
+export const FAULTED = 5;
+/** Only from regions: all state is in memory, and the instruction in FAULT_RECORD comes next. */
+export const RUN_RECORD = 6;
+/** Bit of a region's entry number: its pages have to be compared with the TLB first. */
+export const ENTRY_CHECK = 0x4000_0000;
 
 // TLB: three tables (supervisor with SMAP in force, supervisor without, user), TLB_ENTRIES each of 32 bytes:
 // u64 read tag, u64 write tag, u64 execute tag (page address, or TLB_INVALID), i32 addend, u32 physical page

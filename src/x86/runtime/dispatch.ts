@@ -13,7 +13,10 @@ import {
   BUDGET,
   EFLAGS,
   END_BLOCK,
+  ENTRY_CHECK,
   EXCEPTION,
+  FAULTED,
+  FAULT_RECORD,
   HALTED,
   HASH,
   HASH_BITS,
@@ -29,6 +32,7 @@ import {
   REC_HANDLER,
   REMAPPED,
   RIP,
+  RUN_RECORD,
   SEG_BASE,
   SHADOW,
   SHADOW_STACK,
@@ -116,25 +120,33 @@ function attend(attention: i32, shadow: i32): i32 {
   return load<i32>(HALTED) ? RESULT_HALTED : GO_ON;
 }
 
-/** The region that was entered last did not run, because a page of it is mapped elsewhere. */
+/** The region that was to be entered last did not run, because a page of it is mapped elsewhere. */
 let remapped = false;
 
-/** Runs a region; false when the interpreter must do the next instruction. */
-function enterRegion(region: i32, vbase: u64): bool {
+/**
+ * Runs a region, and those that it leads to; false when the interpreter must do the instruction that RIP is at now.
+ * `check`: how its pages are mapped has not been looked at yet.
+ */
+function enterRegion(region: i32, vbase: u64, check: i32): bool {
   store<i32>(IN_REGION, 1);
-  const status = callRegion(<i32>(<u32>region >> 10), region & 1023, vbase);
+  const status = callRegion(<i32>(<u32>region >> 10), (region & 1023) | check, vbase);
   store<i32>(IN_REGION, 0);
   store<i32>(STAT_REGION_RUNS, load<i32>(STAT_REGION_RUNS) + 1);
   if (status == NEXT) return true;
+  if (status == FAULTED) {
+    const record = load<i32>(FAULT_RECORD);
+    store<u64>(RIP, insnRip(record));
+    stackFault(record);
+    deliverException();
+    return true;
+  }
+  if (status == RUN_RECORD) {
+    interpret(load<i32>(FAULT_RECORD), load<u64>(RIP) & ~0xfff, true);
+    return true;
+  }
   remapped = status == REMAPPED;
   if (!remapped) store<i32>(STAT_REGION_EXITS, load<i32>(STAT_REGION_EXITS) + 1);
   return false;
-}
-
-/** A jump cache entry led to a region that is mapped otherwise now: the slow way next time, which counts it. */
-function forget(linear: u64, mode: i32): void {
-  const jump = JUMP_CACHE + ((<i32>(linear ^ (linear >> 12)) & (JUMP_CACHE_ENTRIES - 1)) << 4);
-  store<u32>(jump, ~((load<u32>(JUMP_GENERATION) << 9) | mode), 8);
 }
 
 export function run(): i32 {
@@ -154,12 +166,10 @@ export function run(): i32 {
     if ((mode & MODE_CODE) != 2) linear &= 0xffffffff;
     const jump = JUMP_CACHE + ((<i32>(linear ^ (linear >> 12)) & (JUMP_CACHE_ENTRIES - 1)) << 4);
     const stamp = (load<u32>(JUMP_GENERATION) << 9) | mode;
-    if (load<u64>(jump) == linear && load<u32>(jump, 8) == stamp && !interpretOnce) {
-      if ((shadow | (attention & ATTENTION_TRAP)) == 0) {
-        interpretOnce = !enterRegion(load<i32>(jump, 12), linear & ~0xfff);
-        if (interpretOnce && remapped) forget(linear, mode);
-        continue;
-      }
+    const single = (shadow | (attention & (ATTENTION_TRAP | ATTENTION_DEBUG))) != 0;
+    if (load<u64>(jump) == linear && load<u32>(jump, 8) == stamp && !interpretOnce && !single) {
+      interpretOnce = !enterRegion(load<i32>(jump, 12), linear & ~0xfff, 0);
+      continue;
     }
     const tlb = load<i32>(TLB_BASE) + ((<i32>(linear >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
     let physical: i64;
@@ -182,14 +192,18 @@ export function run(): i32 {
       }
     }
 
-    const single = (shadow | (attention & (ATTENTION_TRAP | ATTENTION_DEBUG))) != 0;
     const region = load<i32>(entry, ENTRY_REGION);
     if (region != 0 && !interpretOnce && !single) {
-      store<u64>(jump, linear);
-      store<u32>(jump, stamp, 8);
-      store<i32>(jump, region, 12);
-      interpretOnce = !enterRegion(region, linear & ~0xfff);
+      // From the jump cache on, the region runs without a look at its pages: JUMP_GENERATION stands for them.
+      remapped = false;
+      const before = load<u32>(JUMP_GENERATION);
+      interpretOnce = !enterRegion(region, linear & ~0xfff, ENTRY_CHECK);
       if (interpretOnce && remapped) host_remapped(entry);
+      else if (load<u32>(JUMP_GENERATION) == before && load<i32>(entry, ENTRY_REGION) == region) {
+        store<u64>(jump, linear);
+        store<u32>(jump, stamp, 8);
+        store<i32>(jump, region, 12);
+      }
       continue;
     }
     store<i32>(SHADOW, 0);

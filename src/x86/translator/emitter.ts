@@ -5,13 +5,14 @@
  * at its instruction without any spill code: the interpreter does that instruction again.
  */
 import { assert } from '../../core/errors.ts';
-import type { Expr, LocalGet } from '../../wasm/expr.ts';
+import { Call, type Expr, type LocalGet } from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label } from '../../wasm/function.ts';
 import * as w from '../../wasm/ops.ts';
 import type { ImmOperand, Insn, Operand } from '../decode/insn.ts';
 import * as L from '../layout.ts';
 import { Emitter, type RuntimeImports, type Size, storeBySize } from '../semantics/emitter.ts';
 import type { FlagSource } from '../semantics/flags.ts';
+import { type Effects, effectsOf } from './effects.ts';
 
 /** How a region's code leaves a block; provided by the region builder, which knows the blocks. */
 export interface RegionFlow {
@@ -22,8 +23,6 @@ export interface RegionFlow {
 }
 
 const PAGE_MASK = -4096n;
-/** Makes the offsets of a region's instructions positive. */
-export const WHERE_BIAS = 16384;
 const SLOW_STORES = { 1: 'storeSlow8', 2: 'storeSlow16', 4: 'storeSlow32', 8: 'storeSlow64' } as const;
 
 export class RegionEmitter extends Emitter {
@@ -40,10 +39,18 @@ export class RegionEmitter extends Emitter {
   readonly vbase: LocalGet;
   readonly tlbBase: LocalGet;
   readonly budget: LocalGet;
-  /** Where a failing instruction is: offset + WHERE_BIAS | instructions of the block that have not run << 16. */
+  /** Where a failing instruction is: offset << 16 | instructions of the block that have not run. */
   readonly where: LocalGet;
   readonly rip: LocalGet;
+  /** Of an instruction that the runtime does: its status and its record. */
+  readonly status: LocalGet;
+  readonly record: LocalGet;
+  /** Leaves at the instruction in `where`. */
   failLabel!: Label;
+  /** Leaves after the runtime's function for an instruction; `where` is behind it. */
+  helperLabel!: Label;
+  /** Leaves at the instruction in `where`, which the interpreter does from its record. */
+  recordLabel!: Label;
   exitLabel!: Label;
   flow!: RegionFlow;
   /** CC_OP where it is known here; `#stored` when the local ccOp holds it too. */
@@ -55,25 +62,108 @@ export class RegionEmitter extends Emitter {
   remaining = 0;
   #flagsUsed = false;
 
-  constructor(f: FunctionBuilder, runtime: RuntimeImports) {
+  readonly #helpers: (name: string) => number;
+
+  /** @param helpers makes a runtime function with the signature of a handler callable */
+  constructor(f: FunctionBuilder, runtime: RuntimeImports, helpers: (name: string) => number) {
     super(f, true, runtime);
+    this.#helpers = helpers;
     this.vbase = f.param(1);
     this.tlbBase = f.local('i32');
     this.budget = f.local('i32');
-    this.where = f.local('i32');
+    this.where = f.local('i64');
     this.rip = f.local('i64');
+    this.status = f.local('i32');
+    this.record = f.local('i32');
     this.ccOp = f.local('i32');
     this.ccDst = f.local('i64');
     this.ccSrc = f.local('i64');
     this.ccSrc2 = f.local('i64');
   }
 
-  /** Writes the code of one instruction. */
-  translate(insn: Insn, remaining: number): void {
+  /**
+   * Writes the code of one instruction.
+   * @param record address of its decoded record
+   */
+  translate(insn: Insn, remaining: number, record: number): void {
     this.insn = insn;
     this.remaining = remaining;
-    insn.def.semantics!(this, ...(insn.operands as Operand[]));
+    if (insn.def.semantics !== undefined) insn.def.semantics(this, ...(insn.operands as Operand[]));
+    else {
+      const effects = effectsOf(insn);
+      if (effects === undefined) this.#runRecord(record);
+      else this.#callRuntime(insn, effects, record);
+    }
     this.f.releaseTemporaries();
+  }
+
+  /** Leaves the region for an instruction that may read and change any state. */
+  #runRecord(record: number): void {
+    const { f } = this;
+    this.storeFlagKind();
+    f.set(this.record, w.i32(record));
+    f.set(this.where, this.#place(0, this.remaining));
+    f.br(this.recordLabel);
+  }
+
+  /** Has the runtime do an instruction that touches few registers. */
+  #callRuntime(insn: Insn, effects: Effects, record: number): void {
+    const { f } = this;
+    const zero = w.i32(0);
+    this.storeFlagKind();
+    const reads = new Set(effects.reads);
+    const writes = new Set(effects.writes);
+    if (insn.mem !== undefined) {
+      if (insn.mem.base >= 0) reads.add(insn.mem.base);
+      if (insn.mem.index >= 0) reads.add(insn.mem.index);
+    }
+    const [operand] = insn.operands;
+    if (operand?.kind === 'gpr') {
+      if (effects.operandRead) reads.add(operand.reg);
+      if (effects.operandWritten) writes.add(operand.reg);
+    }
+    for (const reg of reads) f.store64(zero, this.#gprLocal(reg), L.GPR + 8 * reg);
+    if (effects.readsFlags || effects.writesFlags) {
+      this.#flagsUsed = true;
+      f.store32(zero, this.ccOp, L.CC_OP);
+      f.store64(zero, this.ccDst, L.CC_DST);
+      f.store64(zero, this.ccSrc, L.CC_SRC);
+      f.store64(zero, this.ccSrc2, L.CC_SRC2);
+    }
+    f.store64(zero, w.add(this.vbase, w.i64(this.#page)), L.VBASE);
+    f.store32(zero, zero, L.IN_REGION);
+    const left = this.remaining - 1;
+    if (effects.io) f.store32(zero, w.add(this.budget, left), L.BUDGET);
+    f.set(this.status, new Call('i32', this.#helpers(insn.def.helper!), [w.i32(record)]));
+    f.store32(zero, w.i32(1), L.IN_REGION);
+    if (effects.io) f.set(this.budget, w.sub(w.load32(zero, L.BUDGET), left));
+    for (const reg of writes) {
+      this.#gprWritten.add(reg);
+      f.set(this.#gprLocal(reg), w.load64(zero, L.GPR + 8 * reg));
+    }
+    if (effects.writesFlags) {
+      f.set(this.ccOp, w.load32(zero, L.CC_OP));
+      f.set(this.ccDst, w.load64(zero, L.CC_DST));
+      f.set(this.ccSrc, w.load64(zero, L.CC_SRC));
+      f.set(this.ccSrc2, w.load64(zero, L.CC_SRC2));
+      this.#known = undefined;
+      this.#stored = true;
+    }
+    if (effects.tlb) f.set(this.tlbBase, w.load32(zero, L.TLB_BASE));
+    const leave = w.or(
+      w.or(this.status, w.load32(zero, L.ATTENTION)),
+      w.or(w.load32(zero, L.BREAK), w.load32(zero, L.SHADOW)),
+    );
+    f.if(leave, () => {
+      f.set(this.record, w.i32(record));
+      f.set(this.where, this.#place(insn.length, left));
+      f.br(this.helperLabel);
+    });
+  }
+
+  /** For `where`: the place `offset` bytes behind the start of the present instruction. */
+  #place(offset: number, remaining: number): Expr {
+    return w.i64((BigInt(this.#page + this.insn.offset + offset) << 16n) | BigInt(remaining));
   }
 
   /** A block begins: nothing is known about the flags. */
@@ -279,7 +369,7 @@ export class RegionEmitter extends Emitter {
   /** Leaves the region at this instruction; the interpreter repeats it and raises what there is to raise. */
   fail(): void {
     if (!this.#stored) this.f.set(this.ccOp, w.i32(this.#known!));
-    this.f.set(this.where, w.i32((this.#page + this.insn.offset + WHERE_BIAS) | (this.remaining << 16)));
+    this.f.set(this.where, this.#place(0, this.remaining));
     this.f.br(this.failLabel);
   }
 

@@ -4,13 +4,14 @@
  */
 import type { Block, CodeCache } from '../code-cache.ts';
 import type { Insn } from '../decode/insn.ts';
+import { effectsOf } from './effects.ts';
 
 /** Bounds: V8's optimising compiler takes more than linear time in the size of a function. */
 const MAX_BLOCKS = 60;
 const MAX_INSNS = 400;
-const MAX_PAGES = 3;
-/** How far away a page may be, in pages: where an instruction is must fit in 16 bits (see `WHERE_BIAS`). */
-export const MAX_PAGE_DISTANCE = 3;
+const MAX_PAGES = 4;
+/** How far away a page may be, in pages. */
+export const MAX_PAGE_DISTANCE = 1024;
 const PAGE = 4096;
 
 /** A run of instructions with one entry, its first. Blocks never overlap here: each ends where another starts. */
@@ -32,23 +33,37 @@ export interface Selection {
   readonly blocks: readonly RegionBlock[];
   /** Physical page by offset of the page. */
   readonly pages: ReadonlyMap<number, number>;
+  /** Offsets of blocks where control comes back from outside: after calls, after instructions done outside. */
+  readonly sites: readonly number[];
 }
 
-/** Instructions that the runtime or the system does are left to the interpreter. */
-export function isTranslatable(insn: Insn): boolean {
-  return insn.def.semantics !== undefined && !insn.def.flagSet.has('sys');
+/** Blocks that begin with an instruction which may touch all state are left to the interpreter. */
+function isTranslatable(insn: Insn): boolean {
+  return insn.def.semantics !== undefined || effectsOf(insn) !== undefined;
 }
 
-/** Offsets, from the block's page, where control may go after it, as far as they are known. */
-function successors(block: Block): number[] {
+interface Successors {
+  /** Offsets, from the block's page, where control may go after the block. */
+  readonly targets: readonly number[];
+  /** One where it comes back from outside: after a call, or after an instruction that is done outside. */
+  readonly site: number | undefined;
+}
+
+function successors(block: Block): Successors {
+  for (const insn of block.insns)
+    if (!isTranslatable(insn)) return { targets: [], site: insn.offset + insn.length };
   const last = block.insns.at(-1);
-  if (last === undefined) return [];
+  if (last === undefined) return { targets: [], site: undefined };
   const next = last.offset + last.length;
-  if (block.end !== 'transfer') return [next];
+  if (!last.def.ends) return { targets: [next], site: undefined };
   const target = last.operands[0];
-  if (target?.kind === 'rel') return last.def.name === 'jmp' ? [target.reg] : [target.reg, next];
-  // a call leaves a return site; a return or an indirect jump nothing
-  return last.def.name === 'call' ? [next] : [];
+  const name = last.def.name;
+  if (target?.kind === 'rel') {
+    if (name === 'call') return { targets: [target.reg], site: next };
+    return { targets: name === 'jmp' ? [target.reg] : [target.reg, next], site: undefined };
+  }
+  // a return or an indirect jump leads anywhere
+  return { targets: [], site: name === 'call' ? next : undefined };
 }
 
 /**
@@ -73,6 +88,7 @@ export function selectRegion(
     return mapped(page / PAGE);
   };
   let insns = 0;
+  const sites = new Set<number>();
   for (let at = 0; at < queue.length; at++) {
     const offset = queue[at]!;
     if (chosen.has(offset)) continue;
@@ -90,12 +106,17 @@ export function selectRegion(
     pages.set(page, physicalPage);
     chosen.set(offset, block);
     insns += block.insns.length;
-    for (const target of successors(block)) queue.push(page + target);
+    const { targets, site } = successors(block);
+    for (const target of targets) queue.push(page + target);
+    if (site !== undefined) {
+      queue.push(page + site);
+      sites.add(page + site);
+    }
   }
   if (!chosen.has(hot.physical % PAGE)) return undefined;
   const offsets = [...chosen.keys()].sort((a, b) => a - b);
   const blocks = offsets.map((offset) => cut(offset, chosen));
-  return { hot, blocks, pages };
+  return { hot, blocks, pages, sites: offsets.filter((offset) => sites.has(offset)) };
 }
 
 /** A block up to where another one starts, or up to the first instruction that is not translated. */
@@ -106,14 +127,16 @@ function cut(offset: number, chosen: ReadonlyMap<number, Block>): RegionBlock {
   let fallsTo: number | undefined;
   for (const insn of block.insns) {
     const at = page + insn.offset;
-    if ((insns.length > 0 && chosen.has(at)) || !isTranslatable(insn)) {
+    if (insns.length > 0 && chosen.has(at)) {
       fallsTo = at;
       break;
     }
     insns.push(insn);
+    // leaves the region
+    if (!isTranslatable(insn)) break;
   }
   const last = insns.at(-1)!;
-  if (fallsTo === undefined && !(block.end === 'transfer' && last === block.insns.at(-1)))
+  if (fallsTo === undefined && isTranslatable(last) && !(block.end === 'transfer' && last.def.ends))
     fallsTo = page + last.offset + last.length;
   return { offset, page, insns, block, fallsTo };
 }

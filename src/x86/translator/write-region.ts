@@ -1,0 +1,244 @@
+/**
+ * Writes the WebAssembly function of a region, `(entry, vbase) => status`: the state is loaded into locals; blocks
+ * stand in topological order inside one another, so that a forward branch is a plain `br`; cycles are `loop`s
+ * (structure.ts), whose back edges look at the budget; every way out meets at the end, where the state is stored and
+ * control goes on to the next region (chain.ts).
+ */
+import type { LocalGet } from '../../wasm/expr.ts';
+import type { FunctionBuilder, Label } from '../../wasm/function.ts';
+import * as w from '../../wasm/ops.ts';
+import * as L from '../layout.ts';
+import type { RegionEmitter } from './emitter.ts';
+import type { RegionBlock, Selection } from './region.ts';
+import { type Item, type Loop, structure } from './structure.ts';
+
+/** Bytes of a block's header before its records (see dispatch.ts). */
+const BLOCK_HEADER = 32;
+/** A return is compared with this many return sites inside the region. */
+const MAX_RETURN_SITES = 6;
+
+/** Blocks, by number, through which the function can be entered; the entry's number is the block's. */
+export type Entries = ReadonlySet<number>;
+
+/** @param chain index of the function that goes on to the next region */
+export function writeRegion(
+  f: FunctionBuilder,
+  e: RegionEmitter,
+  selection: Selection,
+  chain: number,
+): Entries {
+  return new RegionWriter(f, e, selection).write(chain);
+}
+
+/** Where a branch to a block leads from here: out of the innermost sequence first. */
+interface Scope {
+  /** Label in front of each item of the sequence, by the blocks that may be branched to. */
+  readonly labels: ReadonlyMap<number, Label>;
+  /** Blocks before which the `br_table` of a loop has to choose. */
+  readonly chosen: ReadonlySet<number>;
+  /** Of a loop: its heads, and the label of its start. */
+  readonly heads: ReadonlySet<number>;
+  readonly start: Label | undefined;
+  /** The loop begins with a `br_table`. */
+  readonly chooses: boolean;
+}
+
+class RegionWriter {
+  readonly #f: FunctionBuilder;
+  readonly #e: RegionEmitter;
+  readonly #selection: Selection;
+  readonly #blocks: readonly RegionBlock[];
+  readonly #position: ReadonlyMap<number, number>;
+  readonly #returnSites: readonly number[];
+  readonly #next: LocalGet;
+  readonly #exitStatus: LocalGet;
+  #exit!: Label;
+  readonly #scopes: Scope[] = [];
+
+  constructor(f: FunctionBuilder, e: RegionEmitter, selection: Selection) {
+    this.#f = f;
+    this.#e = e;
+    this.#selection = selection;
+    this.#blocks = selection.blocks;
+    this.#position = new Map(this.#blocks.map(({ offset }, i) => [offset, i]));
+    this.#returnSites = selection.sites.slice(0, MAX_RETURN_SITES);
+    this.#next = f.local('i32');
+    this.#exitStatus = f.local('i32');
+  }
+
+  write(chain: number): Entries {
+    const f = this.#f;
+    const e = this.#e;
+    const zero = w.i32(0);
+    const hot = this.#position.get(this.#selection.hot.physical % 4096)!;
+    const sites = this.#selection.sites.map((offset) => this.#position.get(offset)!);
+    const { items, entries } = structure(
+      this.#blocks.map((block) => this.#successors(block)),
+      [hot, ...sites],
+    );
+    this.#exit = f.open('block');
+    e.recordLabel = f.open('block');
+    e.helperLabel = f.open('block');
+    e.failLabel = f.open('block');
+    this.#sequence(items, entries, undefined);
+    const place = w.add(e.vbase, w.shrS(e.where, w.i64(16)));
+    const putBack = (): void => f.set(e.budget, w.add(e.budget, w.and(w.wrap(e.where), 0xffff)));
+
+    f.end(); // fail: the interpreter does this instruction again
+    putBack();
+    f.set(e.rip, place);
+    f.set(this.#exitStatus, w.i32(L.REEXECUTE));
+    f.br(this.#exit);
+
+    f.end(); // helper: the runtime's function says how it goes on
+    putBack();
+    f.store32(zero, zero, L.BREAK);
+    f.set(e.rip, place);
+    f.if(w.eq(e.status, w.i32(L.END_BLOCK)), () => f.set(e.rip, w.load64(zero, L.RIP)));
+    f.if(w.eq(e.status, w.i32(L.EXCEPTION)), () => {
+      f.store32(zero, e.record, L.FAULT_RECORD);
+      f.set(this.#exitStatus, w.i32(L.FAULTED));
+    });
+    f.br(this.#exit);
+
+    f.end(); // record
+    putBack();
+    f.set(e.rip, place);
+    f.store32(zero, e.record, L.FAULT_RECORD);
+    f.set(this.#exitStatus, w.i32(L.RUN_RECORD));
+
+    f.end(); // exit
+    e.storeState();
+    f.if(this.#exitStatus, () => f.return(this.#exitStatus));
+    f.returnCall(chain, []);
+    f.prepend(() => this.#prologue(entries));
+    return entries;
+  }
+
+  #prologue(entries: Entries): void {
+    const f = this.#f;
+    const e = this.#e;
+    const { pages } = this.#selection;
+    f.set(this.#next, w.and(f.param(0), L.ENTRY_CHECK - 1));
+    // `vbase` comes as the page of the entry's block: back to the region's first page
+    for (const entry of entries) {
+      const { page } = this.#blocks[entry]!;
+      if (page === 0) continue;
+      f.if(w.eq(this.#next, entry), () => f.set(e.vbase, w.sub(e.vbase, w.i64(page))));
+    }
+    if (pages.size > 1)
+      f.if(w.and(f.param(0), L.ENTRY_CHECK), () => {
+        for (const [page, physical] of pages) {
+          const same = e.rt('pageIs', w.add(e.vbase, w.i64(page)), w.i32(physical));
+          f.if(w.eqz(same), () => f.return(w.i32(L.REMAPPED)));
+        }
+      });
+    e.loadState();
+  }
+
+  /** Numbers of the blocks that branches of `block` lead to. */
+  #successors(block: RegionBlock): number[] {
+    const { insns, fallsTo, page } = block;
+    const last = insns.at(-1)!;
+    const offsets: number[] = [];
+    if (fallsTo !== undefined) offsets.push(fallsTo);
+    else if (last.def.semantics !== undefined) {
+      const target = last.operands[0];
+      const { name } = last.def;
+      if (target?.kind === 'rel') {
+        offsets.push(page + target.reg);
+        if (name !== 'call' && name !== 'jmp') offsets.push(page + last.offset + last.length);
+      } else if (name === 'ret') offsets.push(...this.#returnSites);
+    }
+    return [...new Set(offsets)].map((offset) => this.#position.get(offset)).filter((i) => i !== undefined);
+  }
+
+  /** A sequence of items: the function's, or the body of a loop. */
+  #sequence(items: readonly Item[], entries: Entries, loop: Loop | undefined): void {
+    const f = this.#f;
+    const chosen = new Set(loop === undefined ? entries : [...loop.heads, ...loop.doors]);
+    const chooses = chosen.size > 1 || (loop === undefined && items[0] !== [...chosen][0]);
+    const start = loop === undefined ? undefined : f.open('loop');
+    const labels = new Map<number, Label>();
+    const open: Label[] = [];
+    for (let i = items.length - 1; i >= 0; i--) {
+      const label = f.open('block');
+      open[i] = label;
+      const item = items[i]!;
+      if (typeof item === 'number') labels.set(item, label);
+      else for (const block of item.blocks) labels.set(block, label);
+    }
+    if (chooses) {
+      const table = this.#blocks.map((_, i) => (chosen.has(i) ? labels.get(i)! : open[0]!));
+      f.brTable(this.#next, table, open[0]!);
+    }
+    this.#scopes.push({ labels, chosen, heads: new Set(loop?.heads), start, chooses });
+    for (const item of items) {
+      f.end();
+      if (typeof item === 'number') this.#block(this.#blocks[item]!, item);
+      else this.#sequence(item.body, entries, item);
+    }
+    this.#scopes.pop();
+    if (loop !== undefined) f.end();
+    // every path through a block leaves it
+    f.unreachable();
+  }
+
+  /** Leaves the region; control goes on at `offset`. */
+  #leave(offset: number): void {
+    this.#f.set(this.#e.rip, w.add(this.#e.vbase, w.i64(offset)));
+    this.#f.br(this.#exit);
+  }
+
+  /** Goes on with a block of the region. */
+  #enter(target: number): void {
+    const f = this.#f;
+    for (let i = this.#scopes.length - 1; i >= 0; i--) {
+      const { labels, heads, start, chooses } = this.#scopes[i]!;
+      if (start !== undefined && heads.has(target)) {
+        f.if(w.leS(this.#e.budget, w.i32(0)), () => this.#leave(this.#blocks[target]!.offset));
+        if (chooses) f.set(this.#next, w.i32(target));
+        f.br(start);
+        return;
+      }
+      const label = labels.get(target);
+      // inside this sequence and not around us: in front of us
+      if (label !== undefined) {
+        // the loops that it heads choose by this
+        f.set(this.#next, w.i32(target));
+        f.br(label);
+        return;
+      }
+    }
+    this.#leave(this.#blocks[target]!.offset);
+  }
+
+  #block(region: RegionBlock, number: number): void {
+    const f = this.#f;
+    const e = this.#e;
+    e.flow = {
+      goto: (offset) => {
+        const target = this.#position.get(offset);
+        if (target === undefined) this.#leave(offset);
+        else this.#enter(target);
+      },
+      gotoRip: (rip, kind) => {
+        if (kind === 'return')
+          for (const site of this.#returnSites)
+            f.if(w.eq(rip, w.add(e.vbase, w.i64(site))), () => this.#enter(this.#position.get(site)!));
+        f.set(e.rip, rip);
+        f.br(this.#exit);
+      },
+    };
+    void number;
+    const { insns } = region;
+    const records = region.block.address + BLOCK_HEADER;
+    e.beginBlock(region.page);
+    f.set(e.budget, w.sub(e.budget, insns.length));
+    for (const [k, insn] of insns.entries()) e.translate(insn, insns.length - k, records + k * L.REC_BYTES);
+    if (region.fallsTo !== undefined) {
+      e.storeFlagKind();
+      e.flow.goto(region.fallsTo);
+    }
+  }
+}
