@@ -1,5 +1,9 @@
 /** Looking at memory, ports and numbers: x, xp, print, sum, i, o, memsave, pmemsave. */
+import { MAX_LENGTH } from '../../x86/decode/decode.ts';
+import type { CodeBits } from '../../x86/disassemble/index.ts';
+import { disassemble, formatLine } from '../../x86/disassemble/index.ts';
 import { readPhysical, readVirtual } from '../memory.ts';
+import { readSegments } from '../registers.ts';
 import { saveMemory } from '../qmp/commands/memory.ts';
 import type { MonitorTarget } from '../target.ts';
 import type { Format, HmpArguments } from './arguments.ts';
@@ -8,6 +12,8 @@ import { HmpError } from './error.ts';
 
 /** More than this of memory at once is no dump that anybody reads. */
 const MAX_DUMP = 2 ** 20;
+
+const PAGE = 4096n;
 
 const hex = (value: bigint | number, digits: number): string => value.toString(16).padStart(digits, '0');
 
@@ -41,7 +47,7 @@ function item(data: Uint8Array, at: number, size: number, form: string): string 
 function dump(given: HmpArguments, target: MonitorTarget, virtual: boolean): string {
   const { count, form, size } = given.fmt as Format;
   const start = BigInt.asUintN(64, given.addr as bigint);
-  if (form === 'i') throw new HmpError('there is no disassembler yet', false);
+  if (form === 'i') return disassembly(target, start, count, virtual);
   const total = count * size;
   if (total > MAX_DUMP) throw new HmpError(`more than ${MAX_DUMP} bytes at once`, false);
   const unit = form === 'c' ? 1 : size;
@@ -59,6 +65,46 @@ function dump(given: HmpArguments, target: MonitorTarget, virtual: boolean): str
     text += '\n';
   }
   return text;
+}
+
+/** Instructions that are shown at once. */
+const MAX_INSTRUCTIONS = 65536;
+const EFER_LMA = 0x400n;
+const DESC_LONG = 1n << 21n;
+const DESC_BIG = 1n << 22n;
+
+/** What the processor takes bytes for: its code segment says. */
+function codeBits(target: MonitorTarget): CodeBits {
+  const registers = readSegments(target);
+  const flags = registers.get('cs_flags') ?? 0n;
+  const long = ((registers.get('efer') ?? 0n) & EFER_LMA) !== 0n;
+  if (long && (flags & DESC_LONG) !== 0n) return 64;
+  return (flags & DESC_BIG) !== 0n ? 32 : 16;
+}
+
+function disassembly(target: MonitorTarget, start: bigint, count: number, virtual: boolean): string {
+  if (count > MAX_INSTRUCTIONS)
+    throw new HmpError(`more than ${MAX_INSTRUCTIONS} instructions at once`, false);
+  const bits = codeBits(target);
+  const width = bits === 64 && virtual ? 16 : 8;
+  let text = '';
+  for (let at = start, left = count; left > 0; left--) {
+    const one = disassemble(readCode(target, at, virtual), at, bits);
+    if (one === undefined) return `${text}0x${hex(at, width)}: unable to read memory\n`;
+    text += formatLine(one, width === 16 ? 64 : 32);
+    at = BigInt.asUintN(64, at + BigInt(one.bytes.length));
+  }
+  return text;
+}
+
+/** Up to an instruction's length, as far as there is memory. */
+function readCode(target: MonitorTarget, at: bigint, virtual: boolean): Uint8Array {
+  const read = (from: bigint, size: number) =>
+    virtual ? readVirtual(target, from, size) : readPhysical(target, from, size);
+  const whole = read(at, MAX_LENGTH);
+  if (whole !== undefined) return whole;
+  const inPage = Number(PAGE - (at % PAGE));
+  return (inPage < MAX_LENGTH ? read(at, inPage) : undefined) ?? new Uint8Array();
 }
 
 function print(given: HmpArguments): string {
