@@ -22,6 +22,16 @@ export interface RtcConfig {
   readonly clock: 'host' | 'rt' | 'vm';
 }
 
+/** Time made of instructions. */
+export interface IcountConfig {
+  /** An instruction takes 2^shift nanoseconds. */
+  readonly shift: number | 'auto';
+  /** The host sleeps while the guest does. */
+  readonly sleep: boolean;
+  /** The guest waits when it is ahead of the host's clock. */
+  readonly align: boolean;
+}
+
 export interface ChardevConfig {
   readonly id: string;
   readonly type: string;
@@ -117,6 +127,9 @@ export interface MachineConfig {
   readonly processTitle: string | undefined;
   readonly uuid: string | undefined;
   readonly rtc: RtcConfig;
+  readonly icount: IcountConfig | undefined;
+  /** What the guest's random numbers come of; undefined: the host's. */
+  readonly seed: bigint | undefined;
   readonly kernel: FileSource | undefined;
   readonly initrd: FileSource | undefined;
   readonly append: string;

@@ -113,6 +113,32 @@ describe('options', () => {
     expect(config('-nographic -name guest1,process=p')).toMatchObject({ name: 'guest1', processTitle: 'p' });
   });
 
+  it('-icount and -seed', () => {
+    const of = (text: string) => config(`-nographic ${text}`.trim());
+    expect(of('').icount).toBeUndefined();
+    expect(of('').seed).toBeUndefined();
+    expect(of('-icount 5')).toMatchObject({ icount: { shift: 5, sleep: true, align: false }, seed: 0n });
+    expect(of('-icount shift=0,sleep=off -seed 9')).toMatchObject({
+      icount: { shift: 0, sleep: false, align: false },
+      seed: 9n,
+    });
+    expect(of('-icount auto')).toMatchObject({ icount: { shift: 'auto' }, seed: undefined });
+    expect(of('-icount sleep=off').icount).toBeUndefined();
+    for (const [text, message] of [
+      ['shift=11', 'icount: Invalid shift value'],
+      ['shift=-1', 'icount: Invalid shift value'],
+      ['x', 'icount: Invalid shift value'],
+      ['align=on', 'Please specify shift option when using align'],
+      ['shift=2,align=on,sleep=off', 'align=on and sleep=off are incompatible'],
+      ['shift=auto,align=on', 'shift=auto and align=on are incompatible'],
+      ['shift=auto,sleep=off', 'shift=auto and sleep=off are incompatible'],
+      ['shift=2,rr=record', 'rr: recording and replaying inputs is not available yet'],
+    ] as const)
+      expect(refusal(`-nographic -icount ${text}`)).toBe(`-icount ${text}: ${message}`);
+    expect(refusal('-nographic -icount shift=2,foo=1')).toContain("Invalid parameter 'foo'");
+    expect(refusal('-nographic -seed x')).toBe('-seed x: Invalid seed number: x');
+  });
+
   it('-drive', () => {
     const [drive] = config(
       '-nographic -snapshot -drive file=x,if=none,id=guest,cache=unsafe,readonly',

@@ -18,6 +18,7 @@ import type {
   FileSource,
   FwCfgConfig,
   MachineConfig,
+  IcountConfig,
   ObjectConfig,
   RtcConfig,
   TraceConfig,
@@ -83,6 +84,7 @@ export function configure(
   }
   const name = mergedProperties(given, 'name', note('-name')).values;
   const uuid = last(given, 'uuid');
+  const icount = configureIcount(given);
   return {
     machine: machine.type,
     hpet: machine.hpet && !has(given, 'no-hpet'),
@@ -93,6 +95,8 @@ export function configure(
     processTitle: name.process as string | undefined,
     uuid: uuid === undefined ? undefined : blame(uuid.origin, () => parseUuid(uuid.text)),
     rtc: configureRtc(given, note('-rtc')),
+    icount,
+    seed: configureSeed(given, icount),
     kernel,
     initrd,
     append: append ?? '',
@@ -251,6 +255,44 @@ function configureRtc(given: readonly Given[], note: (message: string) => void):
       `${last(given, 'rtc')!.origin}: invalid datetime format\nvalid formats: '2006-06-17T16:01:21' or '2006-06-17'`,
     );
   return { base: time, clock };
+}
+
+const MAX_ICOUNT_SHIFT = 10;
+
+function configureIcount(given: readonly Given[]): IcountConfig | undefined {
+  const option = last(given, 'icount');
+  if (option === undefined) return undefined;
+  return blame(option.origin, () => {
+    const { values } = mergedProperties(given, 'icount');
+    if (values.rr !== undefined || values.rrfile !== undefined || values.rrsnapshot !== undefined)
+      throw new UsageError('rr: recording and replaying inputs is not available yet');
+    const { shift } = values;
+    if (shift === undefined) {
+      if (values.align !== undefined) throw new UsageError('Please specify shift option when using align');
+      return undefined;
+    }
+    const sleep = values.sleep !== false;
+    const align = values.align === true;
+    if (align && !sleep) throw new UsageError('align=on and sleep=off are incompatible');
+    if (shift === 'auto') {
+      if (align) throw new UsageError('shift=auto and align=on are incompatible');
+      if (!sleep) throw new UsageError('shift=auto and sleep=off are incompatible');
+      return { shift, sleep, align };
+    }
+    const number = /^\d+$/.test(String(shift)) ? Number(shift) : Number.NaN;
+    if (!(number <= MAX_ICOUNT_SHIFT)) throw new UsageError('icount: Invalid shift value');
+    return { shift: number, sleep, align };
+  });
+}
+
+/** A guest that counts instructions is to be the same every time: its random numbers, too. */
+function configureSeed(given: readonly Given[], icount: IcountConfig | undefined): bigint | undefined {
+  const option = last(given, 'seed');
+  if (option === undefined) return icount === undefined || icount.shift === 'auto' ? undefined : 0n;
+  const text = option.text ?? '';
+  if (!/^(?:\d+|0x[0-9a-f]+)$/i.test(text) || BigInt(text) >= 1n << 64n)
+    throw new UsageError(`${option.origin}: Invalid seed number: ${text}`);
+  return BigInt(text);
 }
 
 function configureObjects(

@@ -7,6 +7,7 @@ import { readBootFiles } from './boot.ts';
 import { MachineClock } from './clock.ts';
 import type { MachineConfig } from './config.ts';
 import type { MachineHost } from './host.ts';
+import { CountedFiles, InstructionTime, seededRandom } from './icount.ts';
 import { Machine } from './machine.ts';
 import { connectTrace, readEventFiles } from './tracing.ts';
 import type { VirtioDevice } from '../virtio/device.ts';
@@ -31,13 +32,24 @@ export interface CreatedMachine {
  */
 export async function createMachineFrom(
   config: MachineConfig,
-  host: MachineHost,
+  anyHost: MachineHost,
   extras: MachineExtras = {},
 ): Promise<CreatedMachine> {
+  const counted = config.icount === undefined ? undefined : new CountedFiles(anyHost.block);
+  const host: MachineHost = {
+    ...anyHost,
+    ...(config.seed === undefined ? {} : { random: seededRandom(config.seed) }),
+    ...(counted === undefined ? {} : { block: counted }),
+  };
   for (const note of config.notes) host.warn(note);
-  const files = await readBootFiles(config, host);
-  const clock = new MachineClock(host.time);
-  const machine = new Machine(config, clock, host);
+  const boot = await readBootFiles(config, host);
+  const icount =
+    config.icount === undefined
+      ? undefined
+      : new InstructionTime(config.icount, host.time, (message) => host.warn(message));
+  if (icount !== undefined) icount.files = counted;
+  const clock = new MachineClock(icount ?? host.time);
+  const machine = new Machine(config, clock, host, icount);
   const tracer = new Tracer();
   const traceConfig = await readEventFiles(config.trace, host);
   const closeTrace = connectTrace(tracer, traceConfig, clock, host, machine);
@@ -56,7 +68,7 @@ export async function createMachineFrom(
       clock,
       tracer,
       backends,
-      files,
+      files: boot,
       plug: extras.plug ?? [],
       control: machine.control,
       setInterrupt: (level) => machine.setInterrupt(level),

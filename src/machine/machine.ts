@@ -8,6 +8,7 @@ import type { CpuInterface } from '../x86/cpu.ts';
 import type { MachineClock } from './clock.ts';
 import type { MachineConfig } from './config.ts';
 import { Emitter } from './events.ts';
+import type { InstructionTime } from './icount.ts';
 import type { Yielder } from './run.ts';
 import { RunLoop } from './run.ts';
 
@@ -119,6 +120,7 @@ export class Machine implements AsyncDisposable {
   readonly actions: MachineActions;
   readonly events = new Emitter<MachineEvents>();
   readonly #host: Yielder;
+  readonly #icount: InstructionTime | undefined;
   #board: Board | undefined;
   #loop: RunLoop | undefined;
   #state: MachineState = 'prelaunch';
@@ -130,7 +132,9 @@ export class Machine implements AsyncDisposable {
   /** Level of the interrupt line before there is a loop that takes it. */
   #interrupt = false;
 
-  constructor(config: MachineConfig, clock: MachineClock, host: Yielder) {
+  /** @param icount what the clock counts, when it counts instructions */
+  constructor(config: MachineConfig, clock: MachineClock, host: Yielder, icount?: InstructionTime) {
+    this.#icount = icount;
     this.config = config;
     this.actions = {
       reboot: config.rebootExits ? 'shutdown' : 'reset',
@@ -166,10 +170,12 @@ export class Machine implements AsyncDisposable {
   /** The hardware is there: the machine can be started. */
   mount(board: Board): void {
     this.#board = board;
-    this.#loop = new RunLoop(board.cpu, this.clock, this.#host, {
+    this.#icount?.attach(board.cpu);
+    const hooks = {
       onShutdown: () => this.#guestReset('triple-fault'),
       onRequest: () => this.#serve(),
-    });
+    };
+    this.#loop = new RunLoop(board.cpu, this.clock, this.#host, hooks, this.#icount);
     if (this.#interrupt) this.#loop.setInterrupt(true);
     this.#loop.run().catch((error: unknown) => this.#fail(error));
   }

@@ -4,6 +4,7 @@
  */
 import type { CpuInterface } from '../x86/cpu.ts';
 import type { MachineClock } from './clock.ts';
+import type { InstructionTime } from './icount.ts';
 
 /** How the loop lets the host go on. */
 export interface Yielder {
@@ -87,7 +88,16 @@ export class RunLoop {
   /** Nanoseconds of the clock that the loop slept. */
   slept = 0;
 
-  constructor(cpu: CpuInterface, clock: MachineClock, host: Yielder, hooks: RunLoopHooks) {
+  readonly #icount: InstructionTime | undefined;
+
+  constructor(
+    cpu: CpuInterface,
+    clock: MachineClock,
+    host: Yielder,
+    hooks: RunLoopHooks,
+    icount?: InstructionTime,
+  ) {
+    this.#icount = icount;
     this.#cpu = cpu;
     this.#clock = clock;
     this.#host = host;
@@ -104,6 +114,7 @@ export class RunLoop {
     if (this.#running || this.#ended) return;
     this.#running = true;
     this.#clock.cont();
+    this.#icount?.resumed();
     this.#wake.wake();
   }
 
@@ -164,15 +175,24 @@ export class RunLoop {
         await this.#host.sleep(Number.POSITIVE_INFINITY, this.#wake);
         continue;
       }
+      if (this.#icount?.files?.busy) {
+        await this.#icount.files.settled();
+        // what waits for the requests in several steps has its turn, too
+        await this.#host.yieldToHost();
+        continue;
+      }
       this.#clock.runTimers();
       if (this.#halted && !this.#attention) {
         this.#waiting = true;
-        await this.#idle();
+        await (this.#icount === undefined ? this.#idle() : this.#idleCounting(this.#icount));
         this.#waiting = false;
         continue;
       }
-      this.#slice();
-      await this.#host.yieldToHost();
+      if (this.#icount === undefined) this.#slice();
+      else this.#sliceCounting(this.#icount);
+      const ahead = this.#icount?.keepPace() ?? 0;
+      if (ahead > 0) await this.#host.sleep(ahead / 1e6, this.#wake);
+      else await this.#host.yieldToHost();
     }
   }
 
@@ -200,6 +220,41 @@ export class RunLoop {
   async #listen(end: number): Promise<void> {
     do await this.#host.yieldToHost();
     while (!this.#wake.pending && this.#running && this.#clock.now() < end);
+  }
+
+  /**
+   * The same where time is made of instructions: it goes on to exactly the next timer, however long the host slept. Only
+   * what comes from outside ends the sleep at a time that the host decides.
+   */
+  async #idleCounting(icount: InstructionTime): Promise<void> {
+    const wait = this.#clock.timers.next() - this.#clock.now();
+    if (wait <= 0 || this.#wake.pending) return;
+    const start = icount.real();
+    const sleep = icount.config.sleep || wait === Number.POSITIVE_INFINITY;
+    if (sleep && wait / 1e6 >= NAP) await this.#host.sleep(wait / 1e6, this.#wake);
+    else await this.#host.yieldToHost();
+    if (!this.#running || this.#ended || icount.files?.busy) return;
+    const slept = this.#wake.pending ? Math.min(wait, sleep ? icount.real() - start : 0) : wait;
+    icount.warp(slept);
+    this.slept += slept;
+  }
+
+  /** Quanta until the slice is over or the guest has nothing to do. */
+  #sliceCounting(icount: InstructionTime): void {
+    const clock = this.#clock;
+    const end = icount.real() + SLICE;
+    while (icount.real() < end && this.#running && !this.#requested) {
+      this.#halted = false;
+      const result = this.#cpu.run(icount.budget(clock.timers.next() - clock.now()));
+      this.#halted = result === 'halted';
+      if (this.#halted) this.#attention = false;
+      if (result === 'shutdown') {
+        this.#hooks.onShutdown();
+        return;
+      }
+      clock.runTimers();
+      if ((this.#halted && !this.#attention) || icount.files?.busy) return;
+    }
   }
 
   /** Quanta until the slice is over or the guest has nothing to do. */

@@ -68,7 +68,10 @@ export interface CpuInterface {
   nmi(): void;
   /** Makes `run` return soon; may be called from within a bus callback. */
   stop(): void;
-  /** Instructions executed since reset. */
+  /**
+   * Instructions executed since it was made. Within a bus callback: up to the block that is running, at least; never
+   * less than before.
+   */
   readonly instructionCount: number;
   /** Figures for `--stats` and `info jit`. */
   stats(): Record<string, number>;

@@ -50,6 +50,8 @@ export class Processor implements CpuInterface {
   #romNext: number;
   readonly #romEnd: number;
   #instructions = 0;
+  /** What the run that is under way was given. */
+  #budget: number | undefined;
   #run: () => number;
 
   constructor(options: ProcessorOptions) {
@@ -177,8 +179,10 @@ export class Processor implements CpuInterface {
   run(instructions: number): RunResult {
     const budget = Math.min(Math.max(1, Math.floor(instructions)), 0x7fff0000);
     this.#view.setInt32(L.BUDGET, budget, true);
+    this.#budget = budget;
     const result = this.#run();
     this.#instructions += budget - this.#view.getInt32(L.BUDGET, true);
+    this.#budget = undefined;
     this.translator.turn();
     this.code.releaseRetired();
     return (['budget', 'halted', 'shutdown', 'stopped'] as const)[result]!;
@@ -202,7 +206,8 @@ export class Processor implements CpuInterface {
   }
 
   get instructionCount(): number {
-    return this.#instructions;
+    if (this.#budget === undefined) return this.#instructions;
+    return this.#instructions + this.#budget - this.#view.getInt32(L.BUDGET, true);
   }
 
   stats(): Record<string, number> {

@@ -18,7 +18,6 @@ const NO_IDE = 'there is no IDE controller yet: use -drive file=…,if=virtio';
 
 export const MISSING = [
   missing('enable-kvm', 'none', 'KVM is not available yet; leave it out to use the translator'),
-  missing('icount', 'text', 'instruction counting is not available yet'),
   missing('hda', 'text', NO_IDE),
   missing('hdb', 'text', NO_IDE),
   missing('hdc', 'text', NO_IDE),

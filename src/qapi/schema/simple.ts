@@ -77,6 +77,22 @@ export const RTC_PROPERTIES = [
   },
 ] as const satisfies readonly Property[];
 
+export const ICOUNT_PROPERTIES = [
+  {
+    name: 'shift',
+    type: 'str',
+    help: 'An instruction takes 2^N nanoseconds, N from 0 to 10; auto: as long as it does',
+  },
+  bool('align', "Wait for the host's clock when the guest is ahead of it, and say when it is late"),
+  bool(
+    'sleep',
+    'Sleep while the guest has nothing to do (default: on); off: go on to the next timer at once',
+  ),
+  { name: 'rr', type: 'enum', values: ['record', 'replay'], help: 'Not available: recording of inputs' },
+  { name: 'rrfile', type: 'str', help: 'Not available' },
+  { name: 'rrsnapshot', type: 'str', help: 'Not available' },
+] as const satisfies readonly Property[];
+
 export const BOOT_PROPERTIES = [
   { name: 'order', type: 'str', help: 'Drives to boot from, by letter: a c d n' },
   { name: 'once', type: 'str', help: 'The same, for the first boot only' },

@@ -180,7 +180,7 @@ export class LongProgramGenerator {
     const { bytes } = encoding;
     const insn = this.#decoder.decode(Uint8Array.from(bytes), 0, bytes.length, 0, 2);
     if (typeof insn === 'string') return undefined;
-    const kept = insn.operands.filter(({ kind, reg, high }) => kind === 'gpr' && !high && KEPT.has(reg));
+    const kept = insn.operands.filter(({ kind, reg }) => kind === 'gpr' && KEPT.has(reg));
     if (kept.some(({ reg }) => reg === RSP)) return undefined;
     // the first operand is written, and the second by some
     if (kept.length > 0)
