@@ -54,7 +54,8 @@ export function runMachine(command, onProgram = () => {}) {
       else if (mark === '@end' && current?.name === name) {
         const result = results.get(name) ?? {};
         result.host = (performance.now() - current.time) / 1000;
-        result.cpu = processorSeconds(child.pid) - current.cpu;
+        // of what was measured: some programs run for a fixed time and say how long a fixed work would have taken
+        result.cpu = ((processorSeconds(child.pid) - current.cpu) * result.guest) / result.host;
         if (words[0] !== '0') result.error = `exit status ${words[0]}`;
         results.set(name, result);
         onProgram(name, result);

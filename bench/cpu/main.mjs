@@ -12,6 +12,7 @@ setup();
 const { makeGuest } = await import('./guest.mjs');
 const { commonLine, runMachine } = await import('./machines.mjs');
 const { prepareV86 } = await import('./v86.mjs');
+const { makeWholeGuest, wholePrograms } = await import('./whole.mjs');
 const { summarize, table } = await import('./report.mjs');
 
 const say = (text) => process.stderr.write(`${text}\n`);
@@ -41,6 +42,22 @@ if (options.groups.includes('compute') || options.groups.includes('system')) {
     if (v86 !== undefined) machines.v86 = v86.command(list, options.memory ?? 512);
     batches.push({ programs, machines });
   }
+}
+
+const whole = wholePrograms.filter(wanted);
+if (whole.length > 0) {
+  const guest = await makeWholeGuest(
+    folder,
+    whole.map((program) => program.name),
+    say,
+  );
+  const line = commonLine({
+    ...guest,
+    memory: options.memory ?? 1024,
+    append: 'console=ttyS0 quiet panic=-1',
+    extra: ['-drive', `file=${guest.disk},if=virtio,format=raw,readonly=on`],
+  });
+  batches.push({ programs: whole, machines: machinesFor(line) });
 }
 
 function machinesFor(line) {
