@@ -36,11 +36,10 @@ export async function createMachineFrom(
   extras: MachineExtras = {},
 ): Promise<CreatedMachine> {
   const counted = config.icount === undefined ? undefined : new CountedFiles(anyHost.block);
-  const host: MachineHost = {
-    ...anyHost,
+  const host = changed(anyHost, {
     ...(config.seed === undefined ? {} : { random: seededRandom(config.seed) }),
     ...(counted === undefined ? {} : { block: counted }),
-  };
+  });
   for (const note of config.notes) host.warn(note);
   const boot = await readBootFiles(config, host);
   const icount =
@@ -84,4 +83,16 @@ export async function createMachineFrom(
     closeTrace();
     throw error;
   }
+}
+
+/** The host with some of its members replaced; it may be of a class. */
+function changed(host: MachineHost, members: Partial<MachineHost>): MachineHost {
+  if (Object.keys(members).length === 0) return host;
+  return new Proxy(host, {
+    get: (target, name) => {
+      if (name in members) return members[name as keyof MachineHost];
+      const value = target[name as keyof MachineHost] as unknown;
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
 }
