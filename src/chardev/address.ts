@@ -36,6 +36,16 @@ export function inetAddress(values: PropertyValues, host: string, port: string):
   };
 }
 
+/** Bytes of `sun_path` (unix(7)), with the zero behind a path or in front of an abstract name. */
+const SUN_PATH = 108;
+
+function checkPath(path: string, abstract: boolean): void {
+  if (path === '') throw new UsageError("chardev: socket: 'path' is empty");
+  const limit = abstract ? SUN_PATH - 1 : SUN_PATH;
+  if (new TextEncoder().encode(path).length >= limit)
+    throw new UsageError(`UNIX socket path '${path}' is too long\nPath must be less than ${limit} bytes`);
+}
+
 function fdAddress(name: string): FdAddress {
   if (!/^\d+$/.test(name)) throw new UsageError(`Unable to parse FD number ${name}`);
   return { type: 'fd', fd: Number(name) };
@@ -46,6 +56,7 @@ export function socketAddress(values: PropertyValues): SocketAddress {
   const [path, host, port, fd] = ['path', 'host', 'port', 'fd'].map((name) => text(values, name));
   if (path !== undefined && (host !== undefined || fd !== undefined))
     throw new UsageError("chardev: socket: 'path' (unix) excludes 'host' (tcp) and 'fd'");
+  if (path !== undefined) checkPath(path, values['abstract'] === true);
   if (path !== undefined)
     return {
       type: 'unix',

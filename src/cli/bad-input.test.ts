@@ -80,7 +80,7 @@ describe('files that are not there', () => {
     ['-chardev pipe,id=c,path=GONE', GONE],
     [
       '-chardev socket,id=c,path=GONE',
-      /^paravane: -chardev .*: Failed to connect socket .*gone: No such file/,
+      /^paravane: -chardev .*: Failed to connect to '.*gone': No such file/,
     ],
     ['-chardev socket,id=c,path=GONE/x,server=on,wait=off', GONE],
     ['-D GONE/log', /Error opening logfile .*No such file/],

@@ -26,8 +26,11 @@ export function messages(process: CliProcess): Messages {
   const all: Messages = {
     timestamps: false,
     error: (text) => line(`${paint(31, `${PROGRAM}:`)} ${text}`),
-    // Some of QEMU's own texts start with the word.
-    warn: (text) => line(`${paint(33, `${PROGRAM}: warning:`)} ${text.replace(/^WARNING: /, '')}`),
+    // Some of QEMU's own texts start with a word of this kind.
+    warn: (text) =>
+      text.startsWith('info: ')
+        ? all.note(text)
+        : line(`${paint(33, `${PROGRAM}: warning:`)} ${text.replace(/^WARNING: /, '')}`),
     note: (text) => line(`${PROGRAM}: ${text}`),
   };
   return all;

@@ -130,6 +130,7 @@ export class Backends {
     if (this.objectUsers.has(id)) throw new UsageError(`object '${id}' is in use, can not be deleted`);
     this.objects.delete(id);
     this.randomSources.delete(id);
+    this.chardevs.removeTls(id);
     this.nets.closeDump(id);
   }
 

@@ -93,6 +93,9 @@ export class Chardevs {
   /** Takes away a chardev that nobody uses. @throws UsageError in QEMU's words */
   async remove(id: string): Promise<void> {
     const entry = this.#entries.get(id);
+    // What a mux shares is listed under a name of its own.
+    if (entry === undefined && this.isMux(id.replace(/-base$/, '')))
+      throw new UsageError(`Chardev '${id}' is busy`);
     if (entry === undefined) throw new UsageError(`Chardev '${id}' not found`);
     if (isBusy(entry)) throw new UsageError(`Chardev '${id}' is busy`);
     this.#entries.delete(id);

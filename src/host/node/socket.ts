@@ -247,9 +247,12 @@ export async function listenOnSocket(
 
 async function listenUnix(address: UnixAddress): Promise<net.Server> {
   // What an earlier run left behind is in the way; anything but a socket is not ours to remove.
-  if (address.abstract !== true && fs.lstatSync(address.path, { throwIfNoEntry: false })?.isSocket())
-    fs.unlinkSync(address.path);
+  const there = address.abstract === true ? undefined : fs.lstatSync(address.path, { throwIfNoEntry: false });
+  if (there?.isDirectory()) throw new HostError(`Failed to unlink socket ${address.path}: Is a directory`);
+  if (there !== undefined && !there.isSocket())
+    throw new HostError(`Failed to bind socket to ${address.path}: there is a file that is not a socket`);
   try {
+    if (there !== undefined) fs.unlinkSync(address.path);
     const fd = abstractSocket(address, true);
     return await listening(fd === undefined ? { path: nodePath(address) } : { fd });
   } catch (error) {

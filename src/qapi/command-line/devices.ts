@@ -48,7 +48,7 @@ export const CHARACTER = [
     repeat: 'append',
     category: 'Character device',
     synopsis:
-      'stdio|mon:stdio|unix:P,…|tcp:H:P,…|telnet:H:P,…|udp:H:P|file:F|pipe:F|pty|vc|/dev/…|chardev:ID|null|none',
+      '[mon:]stdio|unix:P,…|tcp:H:P,…|telnet:H:P,…|udp:H:P|file:F|pty|/dev/…|chardev:ID|null|none',
     help: 'Where COM1, COM2, … go',
   },
   {
