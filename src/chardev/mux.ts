@@ -278,7 +278,7 @@ class MuxPort extends CharBase {
 
   input(data: Uint8Array): void {
     // The array is the base's and only good for now; what does not fit waits here.
-    if (this.frontend !== undefined) this.deliver(data.slice());
+    if (this.frontend !== undefined) this.deliver(new Uint8Array(data));
   }
 
   pass(event: CharEvent): void {

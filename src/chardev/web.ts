@@ -46,7 +46,7 @@ export class WebStreamChardev extends CharBase {
     this.writable = new WritableStream<Uint8Array>(
       {
         write: async (chunk) => {
-          this.deliver(chunk.slice());
+          this.deliver(new Uint8Array(chunk));
           if (this.waiting > 0) await new Promise<void>((resolve) => (this.#room = resolve));
         },
         close: () => this.setClosed(),

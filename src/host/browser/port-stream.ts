@@ -99,7 +99,8 @@ export class PortStream implements HostStream {
     if (count < data.length) this.#blocked = true;
     if (count === 0) return 0;
     this.#credit -= count;
-    const copy = data.slice(0, count);
+    // Not `slice`, which for Node's buffers is a view.
+    const copy = new Uint8Array(data.subarray(0, count));
     this.#port.postMessage({ type: 'data', data: copy }, [copy.buffer]);
     return count;
   }

@@ -72,7 +72,7 @@ class WebSocketStream implements HostStream {
   write(data: Uint8Array): number {
     if (this.#gone) return data.length;
     const count = Math.min(data.length, Math.max(0, OUTPUT_LIMIT - this.#socket.bufferedAmount));
-    if (count > 0) this.#socket.send(data.slice(0, count));
+    if (count > 0) this.#socket.send(new Uint8Array(data.subarray(0, count)));
     if (count < data.length) this.#watch();
     return count;
   }
