@@ -1,9 +1,12 @@
-// Writes docs/options.md: every option, device, chardev, netdev and object, out of the declarations that the program
-// itself reads. Run it after `npm run build`, by `npm run docs:options`.
+// Writes the reference pages in docs: every option, device, chardev, netdev and object, and every command of the
+// monitors, out of the declarations that the program itself reads. `npm run docs:options` builds first.
 import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { optionsReference } from '../dist/cli/reference.js';
+import { hmpReference, qmpReference } from '../dist/monitor/reference.js';
 
-const file = join(dirname(fileURLToPath(import.meta.url)), '../docs/options.md');
-writeFileSync(file, optionsReference());
+const docs = join(dirname(fileURLToPath(import.meta.url)), '../docs');
+writeFileSync(join(docs, 'options.md'), optionsReference());
+writeFileSync(join(docs, 'qmp.md'), qmpReference());
+writeFileSync(join(docs, 'hmp.md'), hmpReference());

@@ -7,6 +7,7 @@ import type { Machine } from '../machine/machine.ts';
 import { blamed } from '../qapi/parse-command-line.ts';
 import { MuxChardev } from '../chardev/mux.ts';
 import { EventLimit } from './event-limit.ts';
+import { runHmp } from './hmp/run.ts';
 import { HmpSession } from './hmp/session.ts';
 import { COMMANDS } from './qmp/commands.ts';
 import type { EventName } from './qmp/events.ts';
@@ -42,6 +43,7 @@ export class Monitors {
         throw blamed(config.origin, error);
       }
     }
+    this.target.human = (line) => runHmp(line, this.target);
     this.target.emit = (name, data) => this.#limit.emit(name, data);
     const unwatch = watchMachine(this.target, this.target.emit);
     this.#forget = unwatch;

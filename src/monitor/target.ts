@@ -39,6 +39,8 @@ export class MonitorTarget {
   readonly os: MonitorHost;
   /** Chardevs that monitors use. */
   readonly monitorChardevs = new Set<string>();
+  /** Runs a line as if it were typed at the monitor for people; what it prints. */
+  human: (line: string) => string | Promise<string> = () => '';
   /** Tells all monitors of something. */
   emit: (name: EventName, data?: JsonObject) => void = () => {};
   #board: PcBoard | undefined;

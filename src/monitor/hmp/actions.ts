@@ -12,11 +12,12 @@ import { ringbufRead } from '../qmp/commands/chardev.ts';
 import { dump } from '../qmp/commands/dump.ts';
 import { pressKeys } from '../qmp/commands/input.ts';
 import { deviceNotFound, QmpError } from '../qmp/error.ts';
+import { checkMembers } from '../qmp/types.ts';
 import { listQom, resolveQom } from '../qom.ts';
 import type { MonitorTarget } from '../target.ts';
 import { logHelp, setLog, setTracing } from '../tracing.ts';
 import type { HmpCommand, HmpOutput } from './command.ts';
-import { HmpError } from './error.ts';
+import { HmpError, plainly } from './error.ts';
 
 /** Runs a command of QMP's and prints nothing. */
 async function qmp(
@@ -24,12 +25,14 @@ async function qmp(
   given: { readonly [key: string]: JsonValue },
   target: MonitorTarget,
 ): Promise<void> {
-  await COMMANDS.get(name)!.run(given, target);
+  const found = COMMANDS.get(name)!;
+  await found.run(checkMembers(found.arguments, given), target);
 }
 
 /** The same at once, for those that need no waiting. */
 function qmpNow(name: string, given: { readonly [key: string]: JsonValue }, target: MonitorTarget): void {
-  void COMMANDS.get(name)!.run(given, target);
+  const found = COMMANDS.get(name)!;
+  void found.run(checkMembers(found.arguments, given), target);
 }
 
 const simple = (name: string, help: string, command = name, aliases: readonly string[] = []): HmpCommand => ({
@@ -185,14 +188,7 @@ export const actionCommands: readonly HmpCommand[] = [
     takes: 'name:s,option:b',
     synopsis: 'name on|off',
     help: 'print a trace point whenever it passes',
-    run: ({ name, option }, target) => {
-      try {
-        setTracing(target, String(name), option === true);
-      } catch (error) {
-        if (error instanceof QmpError) throw new HmpError(error.message, false);
-        throw error;
-      }
-    },
+    run: ({ name, option }, target) => plainly(() => setTracing(target, String(name), option === true)),
     complete: ({ board }) => board.tracer.names,
   },
   later('savevm', 'tag', 'save a snapshot of the machine', 'snapshots are not available yet'),
@@ -223,6 +219,36 @@ export const actionCommands: readonly HmpCommand[] = [
     synopsis: 'filename [device [head]]',
     help: 'save the screen as a picture (there is none)',
     run: ({ filename }, target) => qmp('screendump', { filename: String(filename) }, target),
+  },
+  {
+    name: 'cpu',
+    takes: 'index:i',
+    synopsis: 'index',
+    help: 'choose the processor that x, print and info registers mean',
+    run: ({ index }) => {
+      if (index !== 0n) throw new HmpError('invalid CPU index', false);
+    },
+  },
+  {
+    name: 'watchdog_action',
+    takes: 'action:s',
+    synopsis: '[reset|shutdown|poweroff|pause|debug|none|inject-nmi]',
+    help: 'choose what happens when a watchdog runs out (there is none)',
+    run: ({ action }, target) => qmp('watchdog-set-action', { action: String(action) }, target),
+  },
+  {
+    name: 'getfd',
+    takes: 'name:s',
+    synopsis: 'name',
+    help: 'take a file descriptor that comes with the line under a name',
+    run: ({ name }, target) => qmp('getfd', { fdname: String(name) }, target),
+  },
+  {
+    name: 'closefd',
+    takes: 'name:s',
+    synopsis: 'name',
+    help: 'give a named file descriptor back',
+    run: ({ name }, target) => qmp('closefd', { fdname: String(name) }, target),
   },
   {
     name: 'dump-guest-memory',

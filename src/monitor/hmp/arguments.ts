@@ -98,7 +98,8 @@ class LineReader {
         return value << 20n;
       }
       case 'o': {
-        const word = this.#word() ?? '';
+        const word = this.#word();
+        if (word === undefined || !/^[0-9]/.test(word)) throw new HmpError('invalid size');
         return parseSize(name, word, 2 ** 20);
       }
       case 'b': {

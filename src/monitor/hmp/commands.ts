@@ -5,6 +5,7 @@ import { blockActions } from './block.ts';
 import { chardevActions } from './chardev.ts';
 import { blockInfo } from './info-block.ts';
 import { deviceInfo } from './info-devices.ts';
+import { absentInfo } from './info-absent.ts';
 import { interruptInfo } from './info-interrupts.ts';
 import { machineInfo } from './info-machine.ts';
 import { pagingCommands, pagingInfo } from './info-paging.ts';
@@ -30,6 +31,7 @@ export const INFO_COMMANDS: readonly HmpCommand[] = [
   ...virtioInfo,
   ...interruptInfo,
   ...pagingInfo,
+  ...absentInfo,
 ];
 
 export function findCommand(commands: readonly HmpCommand[], name: string): HmpCommand | undefined {

@@ -1,9 +1,12 @@
 /** `info` about the machine as a whole and its processor. */
+import type { FileSource, MachineConfig } from '../../machine/config.ts';
 import { balloonActual } from '../qmp/commands/memory.ts';
 import { runState, uuidOf } from '../qmp/commands/status.ts';
 import { QMP_VERSION } from '../target.ts';
 import type { MonitorTarget } from '../target.ts';
+import { printedPoints } from '../tracing.ts';
 import type { HmpCommand } from './command.ts';
+import { plainly } from './error.ts';
 
 const info = (name: string, help: string, run: (target: MonitorTarget) => string): HmpCommand => ({
   name,
@@ -14,6 +17,16 @@ const info = (name: string, help: string, run: (target: MonitorTarget) => string
 });
 
 const LABEL_WIDTH = 28;
+
+/** There is no firmware: the kernel and its companions are what is loaded. */
+function romText({ kernel, initrd }: MachineConfig): string {
+  const line = (what: string, source: FileSource | undefined): string => {
+    if (source === undefined) return '';
+    const size = typeof source === 'string' ? '' : ` size=0x${source.length.toString(16).padStart(6, '0')}`;
+    return `loader=${what}${size} name="${typeof source === 'string' ? source : ''}"\n`;
+  };
+  return line('kernel', kernel) + line('initrd', initrd);
+}
 
 export const machineInfo: readonly HmpCommand[] = [
   info('version', 'the version of QEMU that this speaks like, and its own', () => {
@@ -29,7 +42,7 @@ export const machineInfo: readonly HmpCommand[] = [
     machine.config.name === undefined ? '' : `${machine.config.name}\n`,
   ),
   info('uuid', 'the UUID of the machine', ({ machine }) => `${uuidOf(machine.config.uuid)}\n`),
-  info('kvm', 'whether KVM is used', () => 'kvm support: not compiled\n'),
+  info('kvm', 'whether KVM is used', () => 'kvm support: disabled\n'),
   info('cpus', 'the processors', ({ os }) => `* CPU #0: thread_id=${os.threadId ?? 0}\n`),
   {
     name: 'registers',
@@ -60,7 +73,7 @@ export const machineInfo: readonly HmpCommand[] = [
     (target) => `balloon: actual=${Math.floor(balloonActual(target) / 2 ** 20)}\n`,
   ),
   info('snapshots', 'snapshots of the machine', () => 'There is no snapshot available.\n'),
-  info('roms', 'firmware', () => ''),
+  info('roms', 'what firmware and loaders put into memory', ({ machine }) => romText(machine.config)),
   info('iothreads', 'threads for input and output', ({ backends, os }) =>
     [...backends.objects.values()]
       .filter(({ type }) => type === 'iothread')
@@ -75,10 +88,9 @@ export const machineInfo: readonly HmpCommand[] = [
     takes: 'name:s?',
     synopsis: '[name]',
     help: 'trace points, and whether they are printed',
-    run: ({ name }, { board }) =>
-      board.tracer.names
-        .filter((one) => name === undefined || one === name)
-        .map((one) => `${one} : state ${board.tracer.point(one).on ? 1 : 0}\n`)
-        .join(''),
+    run: ({ name }, target) => {
+      const points = plainly(() => printedPoints(target, name === undefined ? '*' : String(name)));
+      return points.map((point) => `${point.name} : state ${point.on ? 1 : 0}\n`).join('');
+    },
   },
 ];

@@ -15,6 +15,7 @@ import { optionCommands } from './commands/options.ts';
 import { pciCommands } from './commands/pci.ts';
 import { qomCommands } from './commands/qom.ts';
 import { statusCommands } from './commands/status.ts';
+import { textCommands } from './commands/texts.ts';
 import { traceCommands } from './commands/trace.ts';
 import { virtioCommands } from './commands/virtio.ts';
 import type { Command } from './command.ts';
@@ -67,5 +68,6 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map(
     ...traceCommands,
     ...absentCommands,
     ...dumpCommands,
+    ...textCommands,
   ].map((one) => [one.name, one]),
 );

@@ -1,6 +1,5 @@
 /** The monitor itself, and the machine's switches: stop, go on, reset, power button, end. */
 import { HostError } from '../../../core/errors.ts';
-import { runHmp } from '../../hmp/run.ts';
 import { QMP_VERSION } from '../../target.ts';
 import { command } from '../command.ts';
 import { QmpError } from '../error.ts';
@@ -96,7 +95,7 @@ export const controlCommands = [
     returns: str,
     run: (given, target) => {
       if ((given['cpu-index'] ?? 0) !== 0) throw new QmpError("Parameter 'cpu-index' expects a CPU number");
-      return runHmp(given['command-line'], target);
+      return target.human(given['command-line']);
     },
   }),
 ];
