@@ -80,7 +80,7 @@ for (let round = 1; round <= options.rounds; round++)
       runs[machine] ??= new Map();
       const { results, console, bootSeconds } = await runMachine(command, (name, result) =>
         say(
-          `round ${round}  ${machine.padEnd(9)} ${name.padEnd(12)} ${result.error ?? `${result.guest.toFixed(3)} s`}`,
+          `round ${round}  ${machine.padEnd(9)} ${name.padEnd(14)} ${result.error ?? `${result.guest.toFixed(3)} s`}`,
         ),
       );
       say(`round ${round}  ${machine.padEnd(9)} booted in ${bootSeconds?.toFixed(2)} s`);

@@ -60,7 +60,7 @@ const ratio = (value) => (Number.isFinite(value) ? value.toFixed(2) : '–');
 export function table({ rows, means }, { worstFirst = false } = {}) {
   const lines = [];
   const cells = (...texts) =>
-    texts.map((text, i) => (i === 0 ? String(text).padEnd(12) : String(text).padStart(9))).join(' ');
+    texts.map((text, i) => (i === 0 ? String(text).padEnd(14) : String(text).padStart(9))).join(' ');
   for (const [group, mean] of Object.entries(means)) {
     const inGroup = rows.filter((row) => row.group === group);
     if (worstFirst) inGroup.sort((a, b) => (a.vs_qemu ?? 0) - (b.vs_qemu ?? 0));

@@ -50,15 +50,15 @@ const PROGRAMS = [
     read('/usr/lib/gcc/x86_64-linux-gnu/*/cc1', '/usr/bin/gcc-*', '/usr/lib/x86_64-linux-gnu/lib[mgi]*.so*'),
     'gcc -O2 -S -o - /mnt/sha256.c',
   ],
-  ['sha256', 'speed', library, `${bytes(5e7, 'sha256')}; openssl dgst -sha256 /mnt/text`],
+  ['openssl-sha256', 'speed', library, `${bytes(5e7, 'sha256')}; openssl dgst -sha256 /mnt/text`],
   [
-    'aes',
+    'openssl-aes',
     'speed',
     library,
     `${bytes(5e7, 'aes-128-cbc')}; openssl enc -aes-128-cbc -K 00112233445566778899aabbccddeeff -iv 0123456789abcdef0123456789abcdef -in /mnt/text | openssl dgst -md5`,
   ],
   [
-    'rsa',
+    'openssl-rsa',
     'speed',
     library,
     'openssl speed -elapsed -mr -seconds 1 rsa2048 2>/dev/null | ' +
