@@ -1,4 +1,5 @@
 /** The command line: what the words mean, the machine's life as a process, and the exit code. */
+import type { PcBoard } from '../machine/board.ts';
 import { createMachineFrom } from '../machine/create.ts';
 import type { MachineConfig } from '../machine/config.ts';
 import { configure } from '../machine/configure.ts';
@@ -90,7 +91,7 @@ export async function runMachine(context: Cli, config: MachineConfig): Promise<n
     else if (config.monitors.length === 0)
       context.messages.note('the processor is not started (-S), and there is no monitor to start it');
     const info = await machine.wait();
-    if (config.stats) printStats(context, machine, board.cpu.stats());
+    if (config.stats) printStats(context, machine, board);
     return exitCode(context, info);
   } catch (error) {
     await machine.quit({ reason: 'host-error', code: EXIT.failed, error }).catch(() => {});
@@ -132,10 +133,21 @@ function exitCode(context: Cli, info: ExitInfo): number {
   return info.code;
 }
 
-function printStats(context: Cli, machine: Machine, stats: Record<string, number>): void {
+function printStats(context: Cli, machine: Machine, { cpu }: PcBoard): void {
   const seconds = machine.clock.now() / 1e9;
   const idle = machine.idleTime / 1e9;
-  const lines = { seconds, idleSeconds: idle, ...stats };
+  const { pauses } = machine;
+  const lines: Record<string, number> = { seconds, idleSeconds: idle, ...cpu.stats() };
+  if (pauses !== undefined) {
+    lines['slices'] = pauses.count;
+    lines['longestSliceMilliseconds'] = pauses.longest / 1e6;
+    lines['longestSliceAtSeconds'] = pauses.longestAt / 1e9;
+    lines['slicesOver20Milliseconds'] = pauses.over20;
+  }
   for (const [name, value] of Object.entries(lines))
     context.process.stderr(`${name.padEnd(28)} ${Number.isInteger(value) ? value : value.toFixed(3)}\n`);
+  const { symbols } = machine.config;
+  const text = symbols === undefined ? undefined : context.process.readText(symbols);
+  const report = cpu.report?.(text);
+  if (report !== undefined) context.process.stderr(report);
 }

@@ -136,6 +136,7 @@ export async function buildBoard(parts: BoardParts): Promise<PcBoard> {
     ramAbove4G: config.memory - below,
     bus,
     tracer,
+    count: config.stats,
   });
   platform = new Platform({
     machine: config.machine,

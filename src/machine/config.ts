@@ -154,6 +154,8 @@ export interface MachineConfig {
   readonly trace: TraceConfig;
   readonly pidfile: string | undefined;
   readonly stats: boolean;
+  /** File of symbols for `stats`. */
+  readonly symbols: string | undefined;
   /** Messages carry the time. */
   readonly timestamps: boolean;
   /** Notes for the user: what was accepted without effect. */

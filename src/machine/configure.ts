@@ -24,7 +24,13 @@ import type {
   TraceConfig,
 } from './config.ts';
 import { DEFAULT_MEMORY, MAX_MEMORY } from './config.ts';
-import { ChardevSet, configureEscapeKey, configureMonitors, configureSerials, monitorOnStdio } from './configure-chardev.ts';
+import {
+  ChardevSet,
+  configureEscapeKey,
+  configureMonitors,
+  configureSerials,
+  monitorOnStdio,
+} from './configure-chardev.ts';
 import { configureBlockdevs } from './configure-blockdev.ts';
 import { configureDrives } from './configure-drive.ts';
 import { configureNet } from './configure-net.ts';
@@ -119,6 +125,7 @@ export function configure(
     trace: configureTrace(given),
     pidfile: last(given, 'pidfile')?.text,
     stats: has(given, 'stats'),
+    symbols: last(given, 'symbols')?.text,
     timestamps: mergedProperties(given, 'msg').values.timestamp === true,
     notes,
   };

@@ -21,6 +21,8 @@ export interface CpuRequest {
   readonly ramAbove4G: number;
   readonly bus: CpuBus;
   readonly tracer: Tracer;
+  /** Count for a report what can be counted at some cost. */
+  readonly count: boolean;
 }
 
 /** Opens a netdev back end; `warn` goes to the user. */

@@ -193,6 +193,11 @@ export class Machine implements AsyncDisposable {
     return this.#state === 'running';
   }
 
+  /** How long the thread was kept from the host's event loop at a time (see RunLoop); undefined before the start. */
+  get pauses(): RunLoop['pauses'] | undefined {
+    return this.#loop?.pauses;
+  }
+
   /** Nanoseconds that the processor slept because the guest had nothing to do. */
   get idleTime(): number {
     return this.#loop?.slept ?? 0;

@@ -14,5 +14,6 @@ export function createProcessor(runtimeCode: Uint8Array, request: CpuRequest): P
     cpuid,
     bus: request.bus,
     tracer: request.tracer,
+    countCalls: request.count,
   });
 }

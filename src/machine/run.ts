@@ -87,6 +87,8 @@ export class RunLoop {
   #inputAt = Number.NEGATIVE_INFINITY;
   /** Nanoseconds of the clock that the loop slept. */
   slept = 0;
+  /** How long the processor and its devices have kept the thread from the host's event loop, in nanoseconds. */
+  readonly pauses = { longest: 0, longestAt: 0, over20: 0, count: 0, sum: 0 };
 
   readonly #icount: InstructionTime | undefined;
 
@@ -188,12 +190,25 @@ export class RunLoop {
         this.#waiting = false;
         continue;
       }
+      const start = this.#icount?.real() ?? this.#clock.now();
       if (this.#icount === undefined) this.#slice();
       else this.#sliceCounting(this.#icount);
+      this.#notePause(start, this.#icount?.real() ?? this.#clock.now());
       const ahead = this.#icount?.keepPace() ?? 0;
       if (ahead > 0) await this.#host.sleep(ahead / 1e6, this.#wake);
       else await this.#host.yieldToHost();
     }
+  }
+
+  #notePause(start: number, end: number): void {
+    const { pauses } = this;
+    const pause = end - start;
+    pauses.count++;
+    pauses.sum += pause;
+    if (pause > 20e6) pauses.over20++;
+    if (pause <= pauses.longest) return;
+    pauses.longest = pause;
+    pauses.longestAt = start;
   }
 
   /** Sleeps until the next timer or a wake. */

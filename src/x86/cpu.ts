@@ -75,6 +75,11 @@ export interface CpuInterface {
   readonly instructionCount: number;
   /** Figures for `--stats` and `info jit`. */
   stats(): Record<string, number>;
+  /**
+   * Lists for people: what leaves translated code, and the hottest addresses. `symbols`: text of a System.map, or the
+   * like. @throws UsageError when it holds none
+   */
+  report?(symbols?: string): string;
   /** Register dump in the form of QEMU's `info registers`. */
   describeRegisters(): string;
 }

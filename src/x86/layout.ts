@@ -220,6 +220,14 @@ export const RUNTIME_DATA = 262144;
 export const JUMP_CACHE = 524288;
 export const JUMP_CACHE_ENTRIES = 8192;
 
+/**
+ * Figures for reports, a u32 for each handler below COUNTED_HANDLERS: how often a region was left for the interpreter at
+ * such an instruction; how often regions have called it (counted only when a report is wanted).
+ */
+export const COUNTED_HANDLERS = 16384;
+export const EXIT_COUNTS = 1966080;
+export const CALL_COUNTS = 2031616;
+
 /** One u32 for each guest-physical page of 4 KiB: address of the page in this memory | PAGE_*; 0 = not memory. */
 export const PAGE_TABLE = 2097152;
 /** Pages the table covers: 8 GiB of guest-physical space. */

@@ -12,6 +12,9 @@ import { Decoder } from './decode/decode.ts';
 import { Engine, MAX_GUEST_RAM } from './engine.ts';
 import { HandlerLibrary } from './interpreter/handlers.ts';
 import * as L from './layout.ts';
+import { Profile } from './report/profile.ts';
+import { describeCounts } from './report/report.ts';
+import { parseSymbols } from './report/symbols.ts';
 import { describeRegisters } from './registers.ts';
 import { opcodeTable } from './table/index.ts';
 import { Translator } from './translator/translator.ts';
@@ -31,6 +34,8 @@ export interface ProcessorOptions {
   readonly tracer: Tracer;
   /** Executions after which a block is translated; Infinity: never (interpreter only). */
   readonly hotThreshold?: number;
+  /** Count what regions call of the runtime, for `report`; costs a little at each such call. */
+  readonly countCalls?: boolean;
 }
 
 /** Hot blocks that are translated into one WebAssembly module. */
@@ -44,12 +49,15 @@ export class Processor implements CpuInterface {
   readonly code: CodeCache;
   readonly translator: Translator;
   readonly handlers: HandlerLibrary;
+  readonly profile = new Profile();
   readonly #view: DataView;
   readonly #pageTable: Uint32Array;
   readonly #cpuid: CpuidModel;
   #romNext: number;
   readonly #romEnd: number;
   #instructions = 0;
+  /** Nanoseconds. */
+  #decoding = 0;
   /** What the run that is under way was given. */
   #budget: number | undefined;
   #run: () => number;
@@ -87,7 +95,14 @@ export class Processor implements CpuInterface {
       Number.isFinite(threshold) ? threshold : 0x7fffffff,
     );
     // A threshold of 1 is for tests: everything is translated before it runs.
-    this.translator = new Translator(this.engine, this.code, tracer, threshold <= 1 ? 1 : TRANSLATION_BATCH);
+    this.translator = new Translator(
+      this.engine,
+      this.code,
+      tracer,
+      threshold <= 1 ? 1 : TRANSLATION_BATCH,
+      () => bus.readTsc(),
+      options.countCalls,
+    );
     this.guestMemory.onWrite((gpa, length) => this.code.written(gpa, length));
     this.#run = this.engine.runtime.run as unknown as () => number;
     this.reset();
@@ -125,7 +140,10 @@ export class Processor implements CpuInterface {
       invalidate: (page: number, _linesLow: number, _linesHigh: number) => this.code.invalidate(page >>> 0),
       decode: (entry: number, physical: number, mode: number, low: number, high: number) => {
         const linear = (): bigint => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
-        return this.code.find(entry, physical, mode, linear) === 'fault' ? 0 : 1;
+        const began = bus.readTsc();
+        const found = this.code.find(entry, physical, mode, linear);
+        this.#decoding += bus.readTsc() - began;
+        return found === 'fault' ? 0 : 1;
       },
       hot: (entry: number, low: number, high: number) => {
         const block = this.#blockOf(entry);
@@ -181,6 +199,7 @@ export class Processor implements CpuInterface {
     this.#view.setInt32(L.BUDGET, budget, true);
     this.#budget = budget;
     const result = this.#run();
+    if (result === 0) this.#sample();
     this.#instructions += budget - this.#view.getInt32(L.BUDGET, true);
     this.#budget = undefined;
     this.translator.turn();
@@ -231,8 +250,22 @@ export class Processor implements CpuInterface {
       codeFlushes: this.code.flushes,
       pagesInvalidated: this.code.invalidations,
       recordBytes: this.code.recordBytes,
+      decodingSeconds: this.#decoding / 1e9,
       ...this.translator.stats(),
+      userShare: this.profile.samples === 0 ? 0 : this.profile.userSamples / this.profile.samples,
     };
+  }
+
+  /** Where the processor is as its budget ends, for the profile. */
+  #sample(): void {
+    const base = this.#view.getBigUint64(L.SEG_BASE + 8, true);
+    const rip = this.#view.getBigUint64(L.RIP, true);
+    this.profile.sample(BigInt.asUintN(64, rip + base), this.#view.getInt32(L.CPL, true) === 3);
+  }
+
+  report(symbols?: string): string {
+    const names = symbols === undefined ? undefined : parseSymbols(symbols);
+    return describeCounts(this.#view, this.handlers, this.profile, names);
   }
 
   describeRegisters(): string {

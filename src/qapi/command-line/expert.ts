@@ -72,7 +72,15 @@ export const EXPERT = [
     repeat: 'last',
     category: 'Debug and expert',
     synopsis: '',
-    help: "Print the processor's figures at the end (not in QEMU)",
+    help: "Print the processor's figures, its hottest addresses and the thread's pauses at the end (not in QEMU)",
+  },
+  {
+    name: 'symbols',
+    takes: 'text',
+    repeat: 'last',
+    category: 'Debug and expert',
+    synopsis: 'FILE',
+    help: "Names for the addresses of -stats: a System.map, root's /proc/kallsyms, or the output of nm (not in QEMU)",
   },
   {
     name: 'pidfile',

@@ -31,6 +31,8 @@ export class HandlerLibrary {
   readonly #byForm: (Map<number, number> | undefined)[] = [];
   #count = 0;
   readonly #byHelper = new Map<string, number>();
+  /** For reports. */
+  readonly #names = new Map<number, string>();
   /** Forms that wait for `flush`. */
   #pending: { insn: Insn; long: boolean; index: number }[] = [];
 
@@ -42,6 +44,11 @@ export class HandlerLibrary {
     return this.#count;
   }
 
+  /** Name of the runtime function, or of the instruction with its operand size, that a table index stands for. */
+  nameOf(index: number): string | undefined {
+    return this.#names.get(index);
+  }
+
   /** Table index of a runtime function with the signature of a handler. */
   helper(name: string): number {
     let index = this.#byHelper.get(name);
@@ -50,6 +57,7 @@ export class HandlerLibrary {
       assert(typeof fn === 'function', `the runtime has no function '${name}'`);
       index = this.#engine.allocate(fn as () => number);
       this.#byHelper.set(name, index);
+      this.#names.set(index, name);
     }
     return index;
   }
@@ -65,6 +73,7 @@ export class HandlerLibrary {
       index = this.#engine.allocate(null);
       this.#count++;
       variants.set(variant, index);
+      this.#names.set(index, `${def.name} ${8 * insn.opsize}${insn.mem === undefined ? '' : ' memory'}`);
       this.#pending.push({ insn, long, index });
     }
     return index;

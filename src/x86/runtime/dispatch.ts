@@ -11,10 +11,12 @@ import {
   ATTENTION_TRAP,
   BREAK,
   BUDGET,
+  COUNTED_HANDLERS,
   EFLAGS,
   END_BLOCK,
   ENTRY_CHECK,
   EXCEPTION,
+  EXIT_COUNTS,
   FAULTED,
   FAULT_RECORD,
   HALTED,
@@ -123,6 +125,13 @@ function attend(attention: i32, shadow: i32): i32 {
 /** The region that was to be entered last did not run, because a page of it is mapped elsewhere. */
 let remapped = false;
 
+/** Notes for reports at which instruction a region was left. */
+function countExit(record: i32): void {
+  const handler = load<i32>(record, REC_HANDLER);
+  if (handler < COUNTED_HANDLERS)
+    store<u32>(EXIT_COUNTS + 4 * handler, load<u32>(EXIT_COUNTS + 4 * handler) + 1);
+}
+
 /**
  * Runs a region, and those that it leads to; false when the interpreter must do the instruction that RIP is at now.
  * `check`: how its pages are mapped has not been looked at yet.
@@ -133,6 +142,7 @@ function enterRegion(region: i32, vbase: u64, check: i32): bool {
   store<i32>(IN_REGION, 0);
   store<i32>(STAT_REGION_RUNS, load<i32>(STAT_REGION_RUNS) + 1);
   if (status == NEXT) return true;
+  if (status == FAULTED || status == RUN_RECORD) countExit(load<i32>(FAULT_RECORD));
   if (status == FAULTED) {
     const record = load<i32>(FAULT_RECORD);
     store<u64>(RIP, insnRip(record));
@@ -207,6 +217,7 @@ export function run(): i32 {
       continue;
     }
     store<i32>(SHADOW, 0);
+    const left = interpretOnce;
     interpretOnce = false;
 
     const block = load<i32>(entry, ENTRY_BLOCK);
@@ -230,6 +241,7 @@ export function run(): i32 {
       host_hot(entry, <i32>linear, <i32>(linear >> 32));
       continue;
     }
+    if (left) countExit(load<i32>(entry, ENTRY_BLOCK) + BLOCK_RECORDS);
     interpret(load<i32>(entry, ENTRY_BLOCK) + BLOCK_RECORDS, linear & ~0xfff, single);
     if (attention & ATTENTION_TRAP) trapAfter();
   }

@@ -64,9 +64,20 @@ export class RegionEmitter extends Emitter {
 
   readonly #helpers: (name: string) => number;
 
-  /** @param helpers makes a runtime function with the signature of a handler callable */
-  constructor(f: FunctionBuilder, runtime: RuntimeImports, helpers: (name: string) => number) {
+  readonly #countCalls: boolean;
+
+  /**
+   * @param helpers makes a runtime function with the signature of a handler callable
+   * @param countCalls count what is called of it (CALL_COUNTS)
+   */
+  constructor(
+    f: FunctionBuilder,
+    runtime: RuntimeImports,
+    helpers: (name: string) => number,
+    countCalls = false,
+  ) {
     super(f, true, runtime);
+    this.#countCalls = countCalls;
     this.#helpers = helpers;
     this.vbase = f.param(1);
     this.tlbBase = f.local('i32');
@@ -133,6 +144,11 @@ export class RegionEmitter extends Emitter {
     f.store64(zero, w.add(this.vbase, w.i64(this.#page)), L.VBASE);
     f.store32(zero, zero, L.IN_REGION);
     const left = this.remaining - 1;
+    if (this.#countCalls) {
+      const handler = w.and(w.load32(w.i32(record), L.REC_HANDLER), L.COUNTED_HANDLERS - 1);
+      const place = this.tmp(w.shl(handler, 2));
+      f.store32(place, w.add(w.load32(place, L.CALL_COUNTS), 1), L.CALL_COUNTS);
+    }
     if (effects.io) f.store32(zero, w.add(this.budget, left), L.BUDGET);
     f.set(this.status, new Call('i32', this.#helpers(insn.def.helper!), [w.i32(record)]));
     f.store32(zero, w.i32(1), L.IN_REGION);

@@ -26,13 +26,32 @@ export class Translator {
   readonly #chain: () => number;
   #queue: Selection[] = [];
   #waited = 0;
+  readonly #now: () => number;
+  readonly #countCalls: boolean;
+  /** Nanoseconds spent choosing and writing regions, and in the WebAssembly compiler. */
+  #writing = 0;
+  #compiling = 0;
+  #longest = 0;
   regions = 0;
   modules = 0;
   instructions = 0;
   bytes = 0;
 
-  /** @param batch hot blocks that wait before they are translated together */
-  constructor(engine: Engine, cache: CodeCache, tracer: Tracer, batch: number) {
+  /**
+   * @param batch hot blocks that wait before they are translated together
+   * @param now a clock in nanoseconds, for the figures
+   * @param countCalls regions count their calls of the runtime (CALL_COUNTS)
+   */
+  constructor(
+    engine: Engine,
+    cache: CodeCache,
+    tracer: Tracer,
+    batch: number,
+    now: () => number = () => 0,
+    countCalls = false,
+  ) {
+    this.#now = now;
+    this.#countCalls = countCalls;
     this.#engine = engine;
     this.#cache = cache;
     this.#batch = batch;
@@ -47,6 +66,9 @@ export class Translator {
       regionModules: this.modules,
       regionInstructions: this.instructions,
       regionBytes: this.bytes,
+      translatingSeconds: this.#writing / 1e9,
+      compilingSeconds: this.#compiling / 1e9,
+      longestTranslationMilliseconds: this.#longest / 1e6,
     };
   }
 
@@ -82,6 +104,7 @@ export class Translator {
   /** Translates what is waiting. Blocks that have meanwhile become part of a region, or are gone, are left out. */
   flush(): void {
     if (this.#queue.length === 0) return;
+    const began = this.#now();
     const queue = this.#queue;
     this.#queue = [];
     this.#waited = 0;
@@ -100,7 +123,12 @@ export class Translator {
       if (taken.has(hot) || hot.region !== undefined || !blocks.every(({ block }) => this.#isCurrent(block)))
         continue;
       const f = new FunctionBuilder(['i32', 'i64'], 'i32');
-      const entries = writeRegion(f, new RegionEmitter(f, runtime, helpers), selection, chain);
+      const entries = writeRegion(
+        f,
+        new RegionEmitter(f, runtime, helpers, this.#countCalls),
+        selection,
+        chain,
+      );
       module.addFunction(`r${batch.length}`, ['i32', 'i64'], 'i32', f);
       batch.push({ selection, entries });
       for (const { block } of blocks) taken.add(block);
@@ -114,7 +142,9 @@ export class Translator {
     }
     if (batch.length === 0) return;
     const code = module.build();
+    const written = this.#now();
     const exports = this.#engine.instantiate(code, { chain: this.#chain });
+    const compiled = this.#now();
     for (const [i, { selection, entries }] of batch.entries()) {
       const blocks = selection.blocks.map(({ block }) => block);
       const region: Region = {
@@ -129,6 +159,9 @@ export class Translator {
     this.regions += batch.length;
     this.modules++;
     this.bytes += code.length;
+    this.#writing += written - began + this.#now() - compiled;
+    this.#compiling += compiled - written;
+    this.#longest = Math.max(this.#longest, this.#now() - began);
   }
 
   #isCurrent(block: Block): boolean {
