@@ -290,7 +290,9 @@ export const REC_FLAG_LOCK = 4;
 /** The ModRM operand is in memory. */
 export const REC_FLAG_MEM = 8;
 
-// CC_OP: kind * 4 + log2(operand bytes). Values are zero-extended from the operand size.
+// CC_OP: kind * 4 + log2(operand bytes) in the low byte. Instructions that set only CF, or CF and OF (rotates, BT, STC …)
+// leave the rest as it is and say so in the upper bits: with CC_OVER_CF set, CF is the bit CC_CARRY, whatever the kind
+// says; with CC_OVER_OF set, OF is the bit CC_OVERFLOW. Values are zero-extended from the operand size.
 // LOGIC dst=result; ADD dst=result src=right operand; SUB dst=left src=right operand; ADC, SBB like ADD, SUB with
 // src2=carry in; INC, DEC dst=result src2=carry flag kept; SHL dst=result src=value shifted by count-1 (CF is its top
 // bit); SHR (and SAR) likewise (CF is its lowest bit); OF = top bit of (src ^ result); MUL dst=low half, CF=OF=(src!=0).
@@ -306,3 +308,10 @@ export const CC_DEC = 28;
 export const CC_SHL = 32;
 export const CC_SHR = 36;
 export const CC_MUL = 40;
+export const CC_KIND = 0xfc;
+export const CC_OVER_CF = 0x100;
+export const CC_OVER_OF = 0x200;
+export const CC_CARRY = 0x10000;
+export const CC_CARRY_SHIFT = 16;
+export const CC_OVERFLOW = 0x20000;
+export const CC_OVERFLOW_SHIFT = 17;

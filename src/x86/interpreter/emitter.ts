@@ -155,6 +155,16 @@ export class InterpreterEmitter extends Emitter {
     for (const [i, value] of values.entries())
       if (value !== undefined) this.f.store64(zero, value, L.CC_DST + 8 * i);
   }
+  overrideCarry(carry: Expr, overflow?: Expr): void {
+    const zero = w.i32(0);
+    const op = w.load32(zero, L.CC_OP);
+    const cf = w.or(w.shl(carry, L.CC_CARRY_SHIFT), L.CC_OVER_CF);
+    const value =
+      overflow === undefined
+        ? w.or(w.and(op, ~L.CC_CARRY), cf)
+        : w.or(w.and(op, 0xff), w.or(cf, w.or(w.shl(overflow, L.CC_OVERFLOW_SHIFT), L.CC_OVER_OF)));
+    this.f.store32(zero, value, L.CC_OP);
+  }
   protected flagSource(): FlagSource {
     const zero = w.i32(0);
     return {

@@ -5,13 +5,18 @@ import {
   ATTENTION_TRAP,
   CC_ADC,
   CC_ADD,
+  CC_CARRY_SHIFT,
   CC_DEC,
   CC_DST,
   CC_EFLAGS,
   CC_INC,
+  CC_KIND,
   CC_LOGIC,
   CC_MUL,
   CC_OP,
+  CC_OVERFLOW_SHIFT,
+  CC_OVER_CF,
+  CC_OVER_OF,
   CC_SBB,
   CC_SHL,
   CC_SHR,
@@ -49,7 +54,8 @@ function resultOf(kind: i32, mask: u64, dst: u64, src: u64, src2: u64): u64 {
 
 /** CF alone: 0 or 1. */
 export function carryOf(ccop: i32, dst: u64, src: u64, src2: u64): i32 {
-  const kind = ccop & ~3;
+  if ((ccop & CC_OVER_CF) != 0) return (ccop >> CC_CARRY_SHIFT) & 1;
+  const kind = ccop & CC_KIND;
   if (kind == CC_EFLAGS) return (src as i32) & FLAG_CF;
   if (kind == CC_LOGIC) return 0;
   if (kind == CC_ADD || kind == CC_SUB) return dst < src ? 1 : 0;
@@ -62,7 +68,13 @@ export function carryOf(ccop: i32, dst: u64, src: u64, src2: u64): i32 {
 
 /** CF PF AF ZF SF OF at their places. Flags that the instruction leaves undefined are 0. */
 export function flagsOf(ccop: i32, dst: u64, src: u64, src2: u64): i32 {
-  const kind = ccop & ~3;
+  if ((ccop & (CC_OVER_CF | CC_OVER_OF)) != 0) {
+    let flags = flagsOf(ccop & 0xff, dst, src, src2);
+    if ((ccop & CC_OVER_CF) != 0) flags = (flags & ~FLAG_CF) | ((ccop >> CC_CARRY_SHIFT) & 1);
+    if ((ccop & CC_OVER_OF) != 0) flags = (flags & ~FLAG_OF) | (((ccop >> CC_OVERFLOW_SHIFT) & 1) << 11);
+    return flags;
+  }
+  const kind = ccop & CC_KIND;
   if (kind == CC_EFLAGS) return (src as i32) & FLAGS_ARITHMETIC;
   const mask = maskOf(ccop);
   const top = (8 << (ccop & 3)) - 1;

@@ -73,6 +73,8 @@ export abstract class Emitter {
   abstract raise(vector: number, error?: number): void;
   /** Sets the lazy flags; values are i64, zero-extended. */
   protected abstract setLazyFlags(op: number, dst: Expr, src?: Expr, src2?: Expr): void;
+  /** Replaces CF (i32, 0 or 1), and OF unless that is left out; the other flags stay as they are. */
+  abstract overrideCarry(carry: Expr, overflow?: Expr): void;
   /** The lazy flags as they are now. */
   protected abstract flagSource(): FlagSource;
   /** Runs `body`, which sets flags, only if `condition` is nonzero. */
@@ -292,7 +294,12 @@ export abstract class Emitter {
   /** The six arithmetic flags at their places in RFLAGS, i32. */
   arithmeticFlags(): Expr {
     const source = this.flagSource();
-    if (source.known === L.CC_EFLAGS) return w.wrap(source.src);
+    if (source.known === L.CC_EFLAGS) {
+      let bits = w.wrap(source.src);
+      if (source.carry !== undefined) bits = w.or(w.and(bits, ~1), source.carry);
+      if (source.overflow !== undefined) bits = w.or(w.and(bits, ~0x800), w.shl(source.overflow, 11));
+      return bits;
+    }
     return this.rt('flagsOf', source.op, source.dst, source.src, source.src2);
   }
 

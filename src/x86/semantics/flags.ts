@@ -13,6 +13,9 @@ export interface FlagSource {
   readonly dst: Expr;
   readonly src: Expr;
   readonly src2: Expr;
+  /** CF and OF (0 or 1), where they are not what `known` says. */
+  readonly carry?: Expr | undefined;
+  readonly overflow?: Expr | undefined;
 }
 
 const SIGN = [0x80, 0x8000, 0x8000_0000] as const;
@@ -40,9 +43,40 @@ function not(x: Expr): Expr {
 /** 1 if `cc` holds, or undefined when it takes the runtime to tell. */
 export function conditionExpr(cc: number, source: FlagSource): Expr | undefined {
   if (source.known === undefined) return undefined;
-  const base = positive(cc & ~1, source);
+  const base =
+    source.carry === undefined && source.overflow === undefined
+      ? positive(cc & ~1, source)
+      : overridden(cc & ~1, source);
   if (base === undefined) return undefined;
   return cc & 1 ? not(base) : base;
+}
+
+/** Conditions that CF or OF take part in, put together from the single flags. */
+function overridden(cc: number, source: FlagSource): Expr | undefined {
+  const plain = { ...source, carry: undefined, overflow: undefined };
+  const carry = source.carry ?? carryExpr(source);
+  const overflow = source.overflow ?? positive(0, plain);
+  const zeroFlag = positive(4, plain);
+  const sign = positive(8, plain);
+  const both = (
+    a: Expr | undefined,
+    b: Expr | undefined,
+    join: (a: Expr, b: Expr) => Expr,
+  ): Expr | undefined => (a === undefined || b === undefined ? undefined : join(a, b));
+  switch (cc) {
+    case 0:
+      return overflow;
+    case 2:
+      return carry;
+    case 6:
+      return both(carry, zeroFlag, w.or);
+    case 12:
+      return both(sign, overflow, w.xor);
+    case 14:
+      return both(both(sign, overflow, w.xor), zeroFlag, w.or);
+    default:
+      return positive(cc, plain);
+  }
 }
 
 function positive(cc: number, source: FlagSource): Expr | undefined {
@@ -169,6 +203,7 @@ function fromBits(cc: number, bits: Expr): Expr {
 
 /** CF as 0 or 1, or undefined when it takes the runtime to tell. */
 export function carryExpr(source: FlagSource): Expr | undefined {
+  if (source.carry !== undefined) return source.carry;
   if (source.known === undefined) return undefined;
   const log = source.known & 3;
   const { dst, src, src2 } = source;

@@ -156,11 +156,6 @@ export function shift(kind: 'shl' | 'shr' | 'sar'): Semantics {
   };
 }
 
-/** Replaces CF and OF (both i32, 0 or 1) and keeps the other flags. */
-function setCarryOverflow(e: Emitter, carry: Expr, overflow: Expr): void {
-  e.flagBits(w.or(w.and(e.arithmeticFlags(), ~(CF | OF)), w.or(carry, w.shl(overflow, 11))));
-}
-
 const topBit = (size: Size, x: Expr): Expr =>
   size === 8 ? w.wrap(w.shrU(x, w.i64(63))) : w.and(w.shrU(x, size * 8 - 1), 1);
 const secondBit = (size: Size, x: Expr): Expr =>
@@ -178,7 +173,7 @@ export function rotate(left: boolean): Semantics {
       const r = e.tmp(e.cut(size, turn(full, widen(size, c))));
       e.flagsIf(w.ne(c, 0), () => {
         const carry = e.tmp(left ? lowBit(size, r) : topBit(size, r));
-        setCarryOverflow(e, carry, left ? w.xor(topBit(size, r), carry) : w.xor(carry, secondBit(size, r)));
+        e.overrideCarry(carry, left ? w.xor(topBit(size, r), carry) : w.xor(carry, secondBit(size, r)));
       });
       return r;
     });
@@ -197,7 +192,7 @@ export function rotateThroughCarry(left: boolean): Semantics {
       e.flagsIf(w.ne(c, 0), () => {
         const carry = e.tmp(e.rt('rotateCarry'));
         const overflow = left ? w.xor(topBit(size, r), carry) : w.xor(topBit(size, r), secondBit(size, r));
-        setCarryOverflow(e, carry, overflow);
+        e.overrideCarry(carry, overflow);
       });
       return r;
     });
@@ -365,7 +360,7 @@ export function bitTest(kind: 'bt' | 'bts' | 'btr' | 'btc'): Semantics {
     const setCarry = (a: Expr): void => {
       const bit = w.and(w.shrU(a, n), k(size, 1));
       // only CF changes
-      e.flagBits(w.or(w.and(e.arithmeticFlags(), ~CF), size === 8 ? w.wrap(bit) : bit));
+      e.overrideCarry(size === 8 ? w.wrap(bit) : bit);
     };
     const mask = (): Expr => w.shl(k(size, 1), n);
     if (dst!.kind === 'mem' && index!.kind === 'gpr') {

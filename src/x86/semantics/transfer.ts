@@ -192,8 +192,7 @@ export const loop =
 export const changeCarry =
   (kind: 'clc' | 'stc' | 'cmc'): Semantics =>
   (e) => {
-    const bits = e.tmp(e.arithmeticFlags());
-    e.flagBits(kind === 'clc' ? w.and(bits, ~CF) : kind === 'stc' ? w.or(bits, CF) : w.xor(bits, CF));
+    e.overrideCarry(kind === 'cmc' ? w.xor(e.carry(), 1) : w.i32(kind === 'stc' ? 1 : 0));
   };
 
 const DF = 0x400;

@@ -22,6 +22,13 @@ export interface RegionFlow {
   gotoRip(rip: LocalGet, kind: 'jump' | 'call' | 'return'): void;
 }
 
+/** What is known of the flags at a place, beside the values in the locals. */
+export interface FlagState {
+  readonly known: number | undefined;
+  readonly carryOverridden: boolean;
+  readonly overflowOverridden: boolean;
+}
+
 const PAGE_MASK = -4096n;
 const SLOW_STORES = { 1: 'storeSlow8', 2: 'storeSlow16', 4: 'storeSlow32', 8: 'storeSlow64' } as const;
 
@@ -35,6 +42,9 @@ export class RegionEmitter extends Emitter {
   readonly ccDst: LocalGet;
   readonly ccSrc: LocalGet;
   readonly ccSrc2: LocalGet;
+  /** CF and OF where they are not what CC_OP's kind says. */
+  readonly #ccCarry: LocalGet;
+  readonly #ccOverflow: LocalGet;
   /** Address of the first byte of the region's page, as mapped now. */
   readonly vbase: LocalGet;
   readonly tlbBase: LocalGet;
@@ -53,8 +63,11 @@ export class RegionEmitter extends Emitter {
   recordLabel!: Label;
   exitLabel!: Label;
   flow!: RegionFlow;
-  /** CC_OP where it is known here; `#stored` when the local ccOp holds it too. */
+  /** The low byte of CC_OP where it is known here; `#stored` when the local ccOp holds all of it, too. */
   #known: number | undefined;
+  /** With `#known`: CF is in #ccCarry, OF in #ccOverflow. */
+  #carryOverridden = false;
+  #overflowOverridden = false;
   #stored = true;
   /** Offset of the page of the present block from the region's first page; offsets in an `Insn` count from there. */
   #page = 0;
@@ -90,6 +103,8 @@ export class RegionEmitter extends Emitter {
     this.ccDst = f.local('i64');
     this.ccSrc = f.local('i64');
     this.ccSrc2 = f.local('i64');
+    this.#ccCarry = f.local('i32');
+    this.#ccOverflow = f.local('i32');
   }
 
   /**
@@ -162,8 +177,7 @@ export class RegionEmitter extends Emitter {
       f.set(this.ccDst, w.load64(zero, L.CC_DST));
       f.set(this.ccSrc, w.load64(zero, L.CC_SRC));
       f.set(this.ccSrc2, w.load64(zero, L.CC_SRC2));
-      this.#known = undefined;
-      this.#stored = true;
+      this.#forgetFlags();
     }
     if (effects.tlb) f.set(this.tlbBase, w.load32(zero, L.TLB_BASE));
     const leave = w.or(
@@ -182,10 +196,33 @@ export class RegionEmitter extends Emitter {
     return w.i64((BigInt(this.#page + this.insn.offset + offset) << 16n) | BigInt(remaining));
   }
 
-  /** A block begins: nothing is known about the flags. */
-  beginBlock(page: number): void {
+  /**
+   * A block begins.
+   * @param flags what is known of them on all ways into the block; undefined: nothing
+   */
+  beginBlock(page: number, flags: FlagState | undefined): void {
     this.#page = page;
+    this.#forgetFlags();
+    if (flags === undefined) return;
+    this.#known = flags.known;
+    this.#carryOverridden = flags.carryOverridden;
+    this.#overflowOverridden = flags.overflowOverridden;
+  }
+
+  /** What is known of the flags here, where ccOp holds them, too. */
+  get flagState(): FlagState {
+    return {
+      known: this.#known,
+      carryOverridden: this.#carryOverridden,
+      overflowOverridden: this.#overflowOverridden,
+    };
+  }
+
+  /** The flags are what the local ccOp says. */
+  #forgetFlags(): void {
     this.#known = undefined;
+    this.#carryOverridden = false;
+    this.#overflowOverridden = false;
     this.#stored = true;
   }
 
@@ -384,7 +421,7 @@ export class RegionEmitter extends Emitter {
 
   /** Leaves the region at this instruction; the interpreter repeats it and raises what there is to raise. */
   fail(): void {
-    if (!this.#stored) this.f.set(this.ccOp, w.i32(this.#known!));
+    if (!this.#stored) this.f.set(this.ccOp, this.#op());
     this.f.set(this.where, this.#place(0, this.remaining));
     this.f.br(this.failLabel);
   }
@@ -404,23 +441,57 @@ export class RegionEmitter extends Emitter {
     if (values[2] !== undefined) f.set(this.ccSrc2, values[2]);
     this.#known = op;
     this.#stored = false;
+    this.#carryOverridden = false;
+    this.#overflowOverridden = false;
+  }
+
+  overrideCarry(carry: Expr, overflow?: Expr): void {
+    const { f } = this;
+    this.#flagsUsed = true;
+    if (this.#known === undefined) {
+      const cf = w.or(w.shl(carry, L.CC_CARRY_SHIFT), L.CC_OVER_CF);
+      const kept = w.and(this.ccOp, overflow === undefined ? ~L.CC_CARRY : 0xff);
+      const of = overflow === undefined ? w.i32(0) : w.or(w.shl(overflow, L.CC_OVERFLOW_SHIFT), L.CC_OVER_OF);
+      f.set(this.ccOp, w.or(w.or(kept, cf), of));
+      return;
+    }
+    const values = [carry, overflow].map((x) => (x === undefined ? undefined : this.tmp(x)));
+    f.set(this.#ccCarry, values[0]!);
+    this.#carryOverridden = true;
+    if (values[1] !== undefined) {
+      f.set(this.#ccOverflow, values[1]);
+      this.#overflowOverridden = true;
+    }
+    this.#stored = false;
+  }
+
+  /** CC_OP as it is now. */
+  #op(): Expr {
+    if (this.#known === undefined) return this.ccOp;
+    let op: Expr = w.i32(this.#known);
+    if (this.#carryOverridden) op = w.or(w.shl(this.#ccCarry, L.CC_CARRY_SHIFT), this.#known | L.CC_OVER_CF);
+    if (this.#overflowOverridden)
+      op = w.or(op, w.or(w.shl(this.#ccOverflow, L.CC_OVERFLOW_SHIFT), L.CC_OVER_OF));
+    return op;
   }
 
   protected flagSource(): FlagSource {
     this.#flagsUsed = true;
     return {
       known: this.#known,
-      op: this.#known === undefined ? this.ccOp : w.i32(this.#known),
+      op: this.#op(),
       dst: this.ccDst,
       src: this.ccSrc,
       src2: this.ccSrc2,
+      ...(this.#carryOverridden ? { carry: this.#ccCarry } : {}),
+      ...(this.#overflowOverridden ? { overflow: this.#ccOverflow } : {}),
     };
   }
 
   /** Makes the local ccOp hold what is known; to be done before control flow joins. */
   storeFlagKind(): void {
     if (this.#stored) return;
-    this.f.set(this.ccOp, w.i32(this.#known!));
+    this.f.set(this.ccOp, this.#op());
     this.#stored = true;
   }
 
@@ -436,8 +507,7 @@ export class RegionEmitter extends Emitter {
       body();
       this.storeFlagKind();
     });
-    this.#known = undefined;
-    this.#stored = true;
+    this.#forgetFlags();
   }
 
   // --- control transfers -------------------------------------------------------------------------------------------

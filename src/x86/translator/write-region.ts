@@ -8,7 +8,7 @@ import type { LocalGet } from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label } from '../../wasm/function.ts';
 import * as w from '../../wasm/ops.ts';
 import * as L from '../layout.ts';
-import type { RegionEmitter } from './emitter.ts';
+import type { FlagState, RegionEmitter } from './emitter.ts';
 import type { RegionBlock, Selection } from './region.ts';
 import { type Item, type Loop, structure } from './structure.ts';
 
@@ -54,6 +54,8 @@ class RegionWriter {
   readonly #exitStatus: LocalGet;
   #exit!: Label;
   readonly #scopes: Scope[] = [];
+  /** What is known of the flags on the ways into a block that have been written. */
+  readonly #flagStates = new Map<number, FlagState>();
 
   constructor(f: FunctionBuilder, e: RegionEmitter, selection: Selection) {
     this.#f = f;
@@ -175,7 +177,8 @@ class RegionWriter {
     this.#scopes.push({ labels, chosen, heads: new Set(loop?.heads), start, chooses });
     for (const item of items) {
       f.end();
-      if (typeof item === 'number') this.#block(this.#blocks[item]!, item);
+      if (typeof item === 'number')
+        this.#block(this.#blocks[item]!, entries.has(item) ? undefined : this.#flagStates.get(item));
       else this.#sequence(item.body, entries, item);
     }
     this.#scopes.pop();
@@ -193,6 +196,15 @@ class RegionWriter {
   /** Goes on with a block of the region. */
   #enter(target: number): void {
     const f = this.#f;
+    const state = this.#e.flagState;
+    const before = this.#flagStates.get(target);
+    if (before === undefined) this.#flagStates.set(target, state);
+    else if (
+      before.known !== state.known ||
+      before.carryOverridden !== state.carryOverridden ||
+      before.overflowOverridden !== state.overflowOverridden
+    )
+      this.#flagStates.set(target, { known: undefined, carryOverridden: false, overflowOverridden: false });
     for (let i = this.#scopes.length - 1; i >= 0; i--) {
       const { labels, heads, start, chooses } = this.#scopes[i]!;
       if (start !== undefined && heads.has(target)) {
@@ -213,7 +225,7 @@ class RegionWriter {
     this.#leave(this.#blocks[target]!.offset);
   }
 
-  #block(region: RegionBlock, number: number): void {
+  #block(region: RegionBlock, flags: FlagState | undefined): void {
     const f = this.#f;
     const e = this.#e;
     e.flow = {
@@ -230,10 +242,9 @@ class RegionWriter {
         f.br(this.#exit);
       },
     };
-    void number;
     const { insns } = region;
     const records = region.block.address + BLOCK_HEADER;
-    e.beginBlock(region.page);
+    e.beginBlock(region.page, flags);
     f.set(e.budget, w.sub(e.budget, insns.length));
     for (const [k, insn] of insns.entries()) e.translate(insn, insns.length - k, records + k * L.REC_BYTES);
     if (region.fallsTo !== undefined) {
