@@ -114,6 +114,8 @@ export interface TraceConfig {
   readonly guestErrors: boolean;
   readonly unimplemented: boolean;
   readonly file: string | undefined;
+  /** Translated code outside of these linear addresses is not shown; none: all is. Ends are included. */
+  readonly ranges: readonly { readonly start: bigint; readonly end: bigint }[];
 }
 
 export interface MachineConfig {

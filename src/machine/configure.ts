@@ -372,7 +372,17 @@ export const LOG_ITEMS: readonly {
   readonly help: string;
 }[] = [
   { name: 'int', points: ['cpu.interrupt'], help: 'show hardware interrupts as they are taken' },
-  { name: 'in_asm', points: ['cpu.translate'], help: 'show each region that is translated' },
+  {
+    name: 'in_asm',
+    points: ['cpu.translate', 'cpu.translate.in'],
+    help: "show the guest's code of each region that is translated",
+  },
+  { name: 'op', points: ['cpu.translate.op'], help: 'show the shape of each region: blocks, pages, entries' },
+  {
+    name: 'out_asm',
+    points: ['cpu.translate.out'],
+    help: "show each region's WebAssembly, with the guest's instructions between",
+  },
   { name: 'cpu_reset', points: ['machine.reset'], help: 'show resets' },
   { name: 'unimp', points: [], help: 'log unimplemented functionality' },
   {
@@ -381,6 +391,27 @@ export const LOG_ITEMS: readonly {
     help: 'log when the guest does something invalid, with the clause that it breaks',
   },
 ];
+
+/** `-dfilter RANGE,…`: START..END, START+LENGTH or START-LENGTH, which ends at START; numbers as in C. */
+function configureRanges(given: Given | undefined): TraceConfig['ranges'] {
+  if (given === undefined) return [];
+  return given.text.split(',').map((range) => {
+    const match = /^(0x[0-9a-f]+|\d+)(\.\.|\+|-)(0x[0-9a-f]+|\d+)$/i.exec(range);
+    if (match === null)
+      throw new UsageError(
+        `${given.origin}: '${range}' is no range of addresses (START..END, START+LENGTH or START-LENGTH)`,
+      );
+    const [first, second] = [BigInt(match[1]!), BigInt(match[3]!)];
+    const [start, end] =
+      match[2] === '..'
+        ? [first, second]
+        : match[2] === '+'
+          ? [first, first + second - 1n]
+          : [first - second + 1n, first];
+    if (start > end) throw new UsageError(`${given.origin}: the range '${range}' is empty`);
+    return { start, end };
+  });
+}
 
 function configureTrace(given: readonly Given[]): TraceConfig {
   const patterns: string[] = [];
@@ -414,5 +445,5 @@ function configureTrace(given: readonly Given[]): TraceConfig {
       if (item === 'guest_errors') guestErrors = true;
     }
   }
-  return { patterns, guestErrors, unimplemented, file };
+  return { patterns, guestErrors, unimplemented, file, ranges: configureRanges(last(given, 'dfilter')) };
 }

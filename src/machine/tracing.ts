@@ -34,6 +34,11 @@ export async function readEventFiles(config: TraceConfig, host: MachineHost): Pr
   return { ...config, patterns };
 }
 
+function inRanges({ ranges }: TraceConfig, address: unknown): boolean {
+  if (ranges.length === 0 || typeof address !== 'bigint') return true;
+  return ranges.some(({ start, end }) => address >= start && address <= end);
+}
+
 /** Connects the tracer to its listeners; the result closes the log. */
 export function connectTrace(
   tracer: Tracer,
@@ -48,9 +53,12 @@ export function connectTrace(
     const matcher = new RegExp(`^${pattern.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*')}$`);
     if (!TRACE_POINTS.some((name) => matcher.test(name)))
       host.warn(`-trace ${pattern}: no trace point matches (-trace help lists them)`);
-    tracer.enable(pattern, (name, fields) => {
+    tracer.enable(pattern, (name, { listing, ...fields }) => {
+      if (name.startsWith('cpu.translate') && !inRanges(config, fields['address'])) return;
       const text = Object.entries(fields).map(([key, value]) => `${key}=${show(value)}`);
       line(`${(clock.now() / 1e9).toFixed(6)} ${name} ${text.join(' ')}`);
+      // text of several lines, such as code
+      if (typeof listing === 'string') line(listing);
     });
   }
   tracer.onGuestError = (device, message) => {

@@ -15,6 +15,9 @@ export class FunctionBuilder {
   readonly params: readonly ValType[];
   readonly result: ValType | undefined;
   code = new ByteWriter(512);
+  /** What `mark` was given, for listings; empty unless `marking`. */
+  readonly marks: { at: number; readonly thing: unknown }[] = [];
+  marking = false;
   #locals: ValType[] = [];
   /** Locals that `tmp` gives out, by type, and how many of them are taken. */
   readonly #pool = new Map<ValType, { locals: LocalGet[]; taken: number }>();
@@ -58,11 +61,17 @@ export class FunctionBuilder {
     for (const pool of this.#pool.values()) pool.taken = 0;
   }
 
+  /** Notes that the code of `thing` begins here. */
+  mark(thing: unknown): void {
+    if (this.marking) this.marks.push({ at: this.code.length, thing });
+  }
+
   /** Puts what `write` emits in front of the code written so far. */
   prepend(write: () => void): void {
     const body = this.code;
     this.code = new ByteWriter(body.length + 256);
     write();
+    for (const mark of this.marks) mark.at += this.code.length;
     this.code.append(body.bytes.subarray(0, body.length));
   }
 

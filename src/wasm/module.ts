@@ -61,6 +61,18 @@ export class ModuleBuilder {
     return index;
   }
 
+  /** What an imported function is, for listings. */
+  importedFunction(index: number): { name: string; params: number; result: boolean } | undefined {
+    const imported = this.#imports[index];
+    if (imported === undefined) return undefined;
+    const [params, result] = this.#types[imported.type]!.split(':') as [string, string];
+    return {
+      name: imported.name,
+      params: params === '' ? 0 : params.split(',').length,
+      result: result !== '',
+    };
+  }
+
   /** Adds a function that is exported under `exportName`. */
   addFunction(
     exportName: string,

@@ -20,6 +20,14 @@ export const EXPERT = [
     help: 'Log to FILE instead of stderr',
   },
   {
+    name: 'dfilter',
+    takes: 'text',
+    repeat: 'last',
+    category: 'Debug and expert',
+    synopsis: 'RANGE,…',
+    help: 'Show code of -d in_asm, op and out_asm only from these addresses: START..END, START+LENGTH, START-LENGTH',
+  },
+  {
     name: 'trace',
     takes: 'properties',
     implied: 'enable',

@@ -114,6 +114,7 @@ export class RegionEmitter extends Emitter {
   translate(insn: Insn, remaining: number, record: number): void {
     this.insn = insn;
     this.remaining = remaining;
+    this.f.mark(insn);
     if (insn.def.semantics !== undefined) insn.def.semantics(this, ...(insn.operands as Operand[]));
     else {
       const effects = effectsOf(insn);

@@ -11,6 +11,7 @@ import * as L from '../layout.ts';
 import { RUNTIME_FUNCTIONS, type RuntimeFunction } from '../semantics/runtime-functions.ts';
 import { makeChain } from './chain.ts';
 import { RegionEmitter } from './emitter.ts';
+import { RegionListing } from './listing.ts';
 import { type Selection, selectRegion } from './region.ts';
 import { type Entries, writeRegion } from './write-region.ts';
 
@@ -22,6 +23,10 @@ export class Translator {
   readonly #cache: CodeCache;
   readonly #view: DataView;
   readonly #trace: TracePoint;
+  /** Listings of regions: the guest's code, the region's shape, its WebAssembly. */
+  readonly #listings: { readonly in: TracePoint; readonly op: TracePoint; readonly out: TracePoint };
+  /** Where the hot block is mapped. */
+  readonly #linear = new WeakMap<Selection, bigint>();
   readonly #batch: number;
   readonly #chain: () => number;
   #queue: Selection[] = [];
@@ -57,6 +62,11 @@ export class Translator {
     this.#batch = batch;
     this.#view = new DataView(engine.memory.buffer);
     this.#trace = tracer.point('cpu.translate');
+    this.#listings = {
+      in: tracer.point('cpu.translate.in'),
+      op: tracer.point('cpu.translate.op'),
+      out: tracer.point('cpu.translate.out'),
+    };
     this.#chain = makeChain(engine);
   }
 
@@ -81,6 +91,7 @@ export class Translator {
     // chosen now: how the neighbouring pages are mapped may be another thing later
     const selection = selectRegion(this.#cache, hot, (distance) => this.#mapped(linear, distance));
     if (selection === undefined) return;
+    this.#linear.set(selection, linear);
     this.#queue.push(selection);
     if (this.#queue.length >= this.#batch) this.flush();
   }
@@ -123,6 +134,7 @@ export class Translator {
       if (taken.has(hot) || hot.region !== undefined || !blocks.every(({ block }) => this.#isCurrent(block)))
         continue;
       const f = new FunctionBuilder(['i32', 'i64'], 'i32');
+      f.marking = this.#listings.out.on;
       const entries = writeRegion(
         f,
         new RegionEmitter(f, runtime, helpers, this.#countCalls),
@@ -132,8 +144,10 @@ export class Translator {
       module.addFunction(`r${batch.length}`, ['i32', 'i64'], 'i32', f);
       batch.push({ selection, entries });
       for (const { block } of blocks) taken.add(block);
+      this.#list(selection, entries, f, module);
       if (this.#trace.on)
         this.#trace.emit({
+          address: BigInt.asUintN(64, this.#linear.get(selection)!),
           physical: hot.physical,
           pages: selection.pages.size,
           blocks: blocks.length,
@@ -162,6 +176,22 @@ export class Translator {
     this.#writing += written - began + this.#now() - compiled;
     this.#compiling += compiled - written;
     this.#longest = Math.max(this.#longest, this.#now() - began);
+  }
+
+  #list(selection: Selection, entries: Entries, f: FunctionBuilder, module: ModuleBuilder): void {
+    const points = this.#listings;
+    if (!points.in.on && !points.op.on && !points.out.on) return;
+    const linear = this.#linear.get(selection)!;
+    const address = BigInt.asUintN(64, linear);
+    const listing = new RegionListing(this.#engine.memory.buffer, selection, linear);
+    if (points.in.on) points.in.emit({ address, listing: listing.guestCode() });
+    if (points.op.on) points.op.emit({ address, listing: listing.shape(entries) });
+    if (points.out.on)
+      points.out.emit({
+        address,
+        bytes: f.code.length,
+        listing: listing.webAssembly(f, (index) => module.importedFunction(index)),
+      });
   }
 
   #isCurrent(block: Block): boolean {
