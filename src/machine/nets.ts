@@ -17,6 +17,9 @@ export interface NetEntry {
   readonly thing: NetPlug;
   /** Who has it, for messages. */
   user: string | undefined;
+  /** Netdevs and cards count up as they are made: its own number, and that of its card. */
+  readonly made: number;
+  taken: number;
 }
 
 /** A port of a hub, and what is behind it. */
@@ -29,11 +32,14 @@ export interface PortEntry {
 
 export class Nets {
   readonly all = new Map<string, NetEntry>();
+  /** Netdevs that were taken from under their card, until that goes, too. */
+  readonly gone = new Map<string, NetEntry>();
   readonly hubs = new Map<number, NetHub>();
   /** By the id of the `hubport`. */
   readonly ports = new Map<string, PortEntry>();
   readonly #dumps = new Map<string, () => void>();
   readonly #host: MachineHost;
+  #made = 0;
 
   constructor(host: MachineHost) {
     this.#host = host;
@@ -48,7 +54,12 @@ export class Nets {
         type === 'hubport'
           ? this.#openPort(config)
           : await this.#host.createNetdev(config, (message) => this.#host.warn(`${origin}: ${message}`));
-      this.all.set(id, { thing: new NetPlug(netdev), user: this.ports.get(id)?.back });
+      this.all.set(id, {
+        thing: new NetPlug(netdev),
+        user: this.ports.get(id)?.back,
+        made: this.#made++,
+        taken: 0,
+      });
     } catch (error) {
       throw blamed(origin, error);
     }
@@ -62,10 +73,12 @@ export class Nets {
     if (entry.user !== undefined)
       throw new UsageError(`Property '${user}.netdev' can't take value '${id}', it's in use`);
     entry.user = user;
+    entry.taken = this.#made++;
     return {
       netdev: entry.thing,
       release: () => {
         entry.user = undefined;
+        if (this.gone.get(id) === entry) this.gone.delete(id);
       },
     };
   }
@@ -86,6 +99,7 @@ export class Nets {
       own.leave();
       this.hubs.get(own.port.hub)?.remove(own.port);
     }
+    if (entry.taken > 0 && entry.user !== undefined) this.gone.set(id, entry);
     await entry.thing.pull();
     return true;
   }

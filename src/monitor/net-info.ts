@@ -39,12 +39,12 @@ export function cards(target: MonitorTarget): Card[] {
 /** The back ends, with the card that has each. */
 export function netdevs(
   target: MonitorTarget,
-): { readonly netdev: NetPlug; readonly card: Card | undefined }[] {
+): { readonly netdev: NetPlug; readonly card: Card | undefined; readonly order: number }[] {
   const all = cards(target);
-  return [...target.backends.netdevs].map(([id, { thing }]) => ({
-    netdev: thing,
-    card: all.find(({ netdev }) => netdev === id),
-  }));
+  return [...target.backends.nets.all, ...target.backends.nets.gone].map(([id, { thing, made, taken }]) => {
+    const card = all.find(({ netdev }) => netdev === id);
+    return { netdev: thing, card, order: card === undefined ? made : taken };
+  });
 }
 
 /** A port of a hub as `info network` shows it. */
@@ -81,7 +81,8 @@ export function hubPorts(target: MonitorTarget): {
       peer: card === undefined ? describe(entry.back) : cardText(card),
     });
   }
-  for (const { port, netdev, card: isCard } of target.machine.config.hubPorts) {
+  const cable = [...target.machine.config.hubPorts].sort((a, b) => (a.port < b.port ? -1 : 1));
+  for (const { port, netdev, card: isCard } of cable) {
     behind.add(netdev);
     const card = all.find((one) => one.netdev === netdev);
     const peer = isCard ? (card === undefined ? undefined : cardText(card)) : describe(netdev);

@@ -11,6 +11,8 @@ export class NetPlug implements Netdev {
   readonly id: string;
   readonly type: string;
   readonly txCaps: OffloadCaps;
+  /** What it was, when it is gone. */
+  #text = '';
   #inner: Netdev | undefined;
   #frontend: NetFrontend | undefined;
   #listeners: readonly WireListener[] = [];
@@ -43,6 +45,7 @@ export class NetPlug implements Netdev {
   /** The netdev goes away, and with it the link. */
   async pull(): Promise<void> {
     const inner = this.#inner;
+    this.#text = this.describe();
     this.#inner = undefined;
     this.#detach?.();
     this.#frontend?.linkChanged(false);
@@ -80,7 +83,7 @@ export class NetPlug implements Netdev {
   }
 
   describe(): string {
-    return this.#inner?.describe() ?? '';
+    return this.#inner?.describe() ?? this.#text;
   }
 
   async close(): Promise<void> {

@@ -19,16 +19,13 @@ function infoNetwork(target: MonitorTarget): string {
     for (const { port, peer } of ports.filter((one) => one.hub === hub).reverse())
       text += ` \\ ${port}${peer === undefined ? '' : `: ${peer}`}\n`;
   }
+  // In the order in which they were made: cards with what is behind them, and back ends without a card.
   const ends = netdevs(target).filter(({ netdev }) => !behind.has(netdev.id));
-  // Back ends without a card come first, for they were made first.
-  const lonely = ends.filter(({ card }) => card === undefined);
-  text += lonely.map(({ netdev }) => `${netdev.id}: ${netdev.describe()}\n`).join('');
-  for (const card of cards(target)) {
-    if (card.netdev !== undefined && behind.has(card.netdev)) continue;
-    text += `${cardText(card)}\n`;
-    const end = ends.find(({ card: user }) => user?.name === card.name);
-    if (end !== undefined) text += ` \\ ${end.netdev.id}: ${end.netdev.describe()}\n`;
+  for (const { netdev, card } of ends.sort((one, other) => one.order - other.order)) {
+    const own = `${netdev.id}: ${netdev.describe()}\n`;
+    text += card === undefined ? own : `${cardText(card)}\n \\ ${own}`;
   }
+  for (const card of cards(target)) if (card.netdev === undefined) text += `${cardText(card)}\n`;
   return text;
 }
 

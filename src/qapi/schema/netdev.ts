@@ -34,7 +34,12 @@ const TAP_PROPERTIES = [
   { name: 'downscript', type: 'str', help: "Runs at the end (default: /etc/qemu-ifdown; 'no' for none)" },
   { name: 'br', type: 'str', help: 'Bridge for the helper' },
   { name: 'helper', type: 'str', help: 'Program that makes the interface' },
-  { name: 'sndbuf', type: 'size', help: 'Bytes that the host keeps', ignored: "the kernel's own limit holds" },
+  {
+    name: 'sndbuf',
+    type: 'size',
+    help: 'Bytes that the host keeps',
+    ignored: "the kernel's own limit holds",
+  },
   { name: 'vnet_hdr', type: 'bool', help: 'Large segments cross in one piece (default: on)' },
   { name: 'vhost', type: 'bool', help: 'The kernel serves the rings' },
   { name: 'vhostfd', type: 'str', help: 'Descriptor of a vhost device' },
