@@ -6,14 +6,16 @@ import type { CharHost, HostOutput, HostStream } from './host.ts';
 /** Bytes of a ring buffer: what one array can hold everywhere. */
 const MAX_RINGBUF = 1 << 30;
 
-/** Takes everything, gives nothing. A virtual console without a display (`vc`) is no different. */
+/**
+ * Takes everything, gives nothing: there is nobody at the other end, which a virtio port tells its guest, as with QEMU.
+ * A virtual console without a display (`vc`) is no different.
+ */
 export class NullChardev extends CharBase {
   readonly type: string;
 
   constructor(id: string, type = 'null') {
     super(id);
     this.type = type;
-    this.setOpen();
   }
 
   protected send(data: Uint8Array): number {
@@ -111,6 +113,7 @@ export class RingbufChardev extends NullChardev {
     }
     if (size > MAX_RINGBUF) throw new UsageError(`size of ringbuf chardev must be at most ${MAX_RINGBUF}`);
     this.#data = new Uint8Array(size === 0 ? 65536 : size);
+    this.setOpen();
   }
 
   /** Bytes that can be read. */
