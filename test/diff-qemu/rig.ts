@@ -60,10 +60,19 @@ export class Pair {
   readonly theirs: Client;
   readonly ours: Client;
   readonly greetings: readonly Message[];
+  /** Where each runs. */
+  readonly folders: readonly string[];
   readonly #folder: string;
 
-  private constructor(folder: string, theirs: Client, ours: Client, greetings: readonly Message[]) {
+  private constructor(
+    folder: string,
+    folders: readonly string[],
+    theirs: Client,
+    ours: Client,
+    greetings: readonly Message[],
+  ) {
     this.#folder = folder;
+    this.folders = folders;
     this.theirs = theirs;
     this.ours = ours;
     this.greetings = greetings;
@@ -73,20 +82,20 @@ export class Pair {
   static async start(options: readonly string[], files: Readonly<Record<string, number>>): Promise<Pair> {
     const folder = mkdtempSync(join(tmpdir(), 'paravane-qmp-'));
     // Each its own disks: both would lock them.
-    const [theirs, ours] = ['qemu', 'own'].map((name) => {
-      const own = mkdtempSync(join(folder, name));
+    const folders = ['qemu', 'own'].map((name) => mkdtempSync(join(folder, name)));
+    const [theirs, ours] = folders.map((own, index) => {
       for (const [file, size] of Object.entries(files)) {
         writeFileSync(join(own, file), '');
         truncateSync(join(own, file), size);
       }
-      return name === 'qemu'
+      return index === 0
         ? new Client('qemu-system-x86_64', options, own)
         : new Client(process.execPath, [MAIN, ...options], own);
     }) as [Client, Client];
     const greetings = [await theirs.next(), await ours.next()];
     await theirs.ask(run('qmp_capabilities'));
     await ours.ask(run('qmp_capabilities'));
-    return new Pair(folder, theirs, ours, greetings);
+    return new Pair(folder, folders, theirs, ours, greetings);
   }
 
   /** Asks both, in order, and gives what differs beyond what `settle` takes out. */

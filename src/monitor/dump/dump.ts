@@ -47,6 +47,11 @@ export async function dumpMemory(target: MonitorTarget, request: DumpRequest): P
   const ram = selectRam(target.board.cpu.guestMemory.regions, request);
   const total = ram.reduce((sum, { size }) => sum + size, 0);
   const file = await createFile(request.path);
+  if (total === 0) {
+    await file.close();
+    PROGRESS.set(target, { status: 'failed', completed: 0, total });
+    throw new QmpError('dump: no guest memory to dump');
+  }
   const progress: Progress = { status: 'active', completed: 0, total };
   PROGRESS.set(target, progress);
   const { machine } = target;
@@ -98,13 +103,11 @@ async function write(
 function selectRam(regions: readonly RamRegion[], { begin, length }: DumpRequest): RamRegion[] {
   if (begin === undefined || length === undefined) return [...regions];
   const end = begin + length;
-  const found = regions.flatMap(({ gpa, size, offset }) => {
+  return regions.flatMap(({ gpa, size, offset }) => {
     const low = Math.max(gpa, begin);
     const high = Math.min(gpa + size, end);
     return low < high ? [{ gpa: low, size: high - low, offset: offset + low - gpa }] : [];
   });
-  if (found.length === 0) throw new QmpError("Invalid parameter 'begin'");
-  return found;
 }
 
 /** Physical addresses only. */
