@@ -1,5 +1,5 @@
 import type { AddressInfo } from 'node:net';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import type { Chardev, CharEvent, CharFrontend } from '../../chardev/chardev.ts';
 import { createChardev } from '../../chardev/create.ts';
@@ -9,6 +9,9 @@ import { browserCharHost } from './char.ts';
 import type { PortLike } from './port-stream.ts';
 import { PortStream } from './port-stream.ts';
 import type { SocketLike } from './web-socket-stream.ts';
+
+// Real sockets and terminals on a machine that may be busy.
+vi.setConfig({ testTimeout: 30_000 });
 
 const nothing = (): never => {
   throw new Error('not here');

@@ -3,13 +3,16 @@ import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Chardev, CharEvent, CharFrontend } from '../../chardev/chardev.ts';
 import { createChardev } from '../../chardev/create.ts';
 import type { PropertyValue } from '../../qapi/property.ts';
 import { libc } from '../linux/libc.ts';
 import { openPty } from '../linux/pty.ts';
 import { nodeCharHost } from './char.ts';
+
+// Real sockets and terminals on a machine that may be busy.
+vi.setConfig({ testTimeout: 30_000 });
 
 let folder = '';
 const host = nodeCharHost(() => {});

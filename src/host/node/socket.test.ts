@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
 import type { Chardev, CharEvent, CharFrontend } from '../../chardev/chardev.ts';
 import { createChardev } from '../../chardev/create.ts';
@@ -11,6 +11,9 @@ import type { CharHost, HostTls, TlsConfig } from '../../chardev/host.ts';
 import type { PropertyValue } from '../../qapi/property.ts';
 import { nodeCharHost } from './char.ts';
 import { haveOpenssl, makeCertificates } from './test-certificates.ts';
+
+// Real sockets and terminals on a machine that may be busy.
+vi.setConfig({ testTimeout: 30_000 });
 
 let folder = '';
 const messages: string[] = [];
