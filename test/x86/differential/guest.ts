@@ -13,6 +13,8 @@ import type { Random } from './random.ts';
 
 const RAM_BYTES = 4 << 20;
 const MOST_INSTRUCTIONS = 10_000;
+/** Linear address where the first 2 MiB lie, out of reach of what is tested. */
+const SYSTEM = 0xffff_8000_0000_0000n;
 const TABLES = 0x1000;
 const IDT = 0x8000;
 const GDT = 0x9000;
@@ -141,13 +143,15 @@ export class Guest implements Subject {
   }
 
   #prepare(): void {
-    // PML4 -> PDPT -> low 2 MiB identity (large page), and 4 KiB pages for the two areas
+    // PML4 -> PDPT -> 2 MiB for the system (large page), and 4 KiB pages for the two areas
     const entry = (table: number, index: number, value: number): void =>
       this.#u64(table + 8 * index, BigInt(value));
     const [pml4, pdpt, low, directory] = [TABLES, TABLES + 0x1000, TABLES + 0x2000, TABLES + 0x3000];
     const pages = this.#pages;
+    const system = TABLES + 0x5000;
     entry(pml4, 0, pdpt | 3);
-    entry(pdpt, 0, low | 3);
+    entry(pml4, 256, system | 3);
+    entry(system, 0, low | 3);
     entry(low, 0, 0x83);
     entry(pdpt, NATIVE_BASE >>> 30, directory | 3);
     entry(directory, (NATIVE_BASE >>> 21) & 511, pages | 3);
@@ -162,7 +166,7 @@ export class Guest implements Subject {
       const handler = BigInt(HANDLERS + 16 * vector);
       // 64-bit interrupt gate, IST 1
       this.#u64(IDT + 16 * vector, (handler & 0xffffn) | (8n << 16n) | (0x8e01n << 32n));
-      this.#u64(IDT + 16 * vector + 8, 0n);
+      this.#u64(IDT + 16 * vector + 8, SYSTEM >> 32n);
       // hlt, iretq
       this.cpu.guestMemory.write(
         HANDLERS + 16 * vector,
@@ -171,20 +175,20 @@ export class Guest implements Subject {
     }
     this.#u64(GDT + 8, 0x00af_9b00_0000_ffffn);
     this.#u64(GDT + 16, 0x00cf_9300_0000_ffffn);
-    this.#u64(TSS + 36, BigInt(STACK));
+    this.#u64(TSS + 36, SYSTEM + BigInt(STACK));
     const { view } = this;
     this.cpu.enter({
       mode: 'long',
       rip: BigInt(NATIVE_CODE),
       cr3: BigInt(pml4),
-      gdtBase: BigInt(GDT),
+      gdtBase: SYSTEM + BigInt(GDT),
       gdtLimit: 0x17,
       codeSelector: 8,
       dataSelector: 16,
     });
-    view.setBigUint64(L.IDT_BASE, BigInt(IDT), true);
+    view.setBigUint64(L.IDT_BASE, SYSTEM + BigInt(IDT), true);
     view.setUint32(L.IDT_LIMIT, 0xfff, true);
-    view.setBigUint64(L.SEG_BASE + 8 * 7, BigInt(TSS), true);
+    view.setBigUint64(L.SEG_BASE + 8 * 7, SYSTEM + BigInt(TSS), true);
     view.setUint32(L.SEG_LIMIT + 4 * 7, 0x67, true);
     view.setUint32(L.SEG_ATTR + 4 * 7, 0x8b, true);
     view.setBigUint64(L.CR4, 0x620n, true); // PAE OSFXSR OSXMMEXCPT
@@ -255,7 +259,7 @@ export class Guest implements Subject {
       left -= slice;
     }
     if (result !== 'halted') throw new Error(`the code did not halt: ${result}`);
-    const rip = Number(view.getBigUint64(L.RIP, true));
+    const rip = Number(view.getBigUint64(L.RIP, true) - SYSTEM);
     if (rip < HANDLERS || rip >= HANDLERS + 512) return { vector: -1, error: 0, address: 0n };
     // the frame on the IST stack: [error] RIP CS RFLAGS RSP SS
     const vector = (rip - 1 - HANDLERS) >> 4;

@@ -112,7 +112,7 @@ export function runLongPrograms(
           for (const [area, [start]] of AREAS.entries())
             if (start >> 12 !== READ_ONLY_PAGE) player.data.set(before[area]!, start);
           const difference =
-            attempt(() => compare(native, signal, player, offset, FLAGS, AREAS)) ??
+            attempt(native, player, () => compare(native, signal, player, offset, FLAGS, AREAS)) ??
             compareCode(native, player, offset, code.length);
           done++;
           if (difference === undefined) continue;
@@ -138,11 +138,14 @@ export function runLongPrograms(
   };
 }
 
-function attempt(run: () => string | undefined): string | undefined {
+function attempt(native: NativeProcessor, player: Guest, run: () => string | undefined): string | undefined {
   try {
     return run();
   } catch (error) {
-    return String(error);
+    const { signal, address } = native.stop();
+    const at = native.output.words[RIP_WORD]!.toString(16);
+    const host = signal === 0 ? 'ended' : `signal ${signal} at ${at}, address ${address.toString(16)}`;
+    return `${String(error)}; host: ${host}\n${player.cpu.describeRegisters()}`;
   }
 }
 

@@ -506,7 +506,7 @@ export class LongProgramGenerator {
           // the same with a string instruction, a byte or the whole
           asm.address(RDI, victim, 1);
           this.#load(RCX, 1 + random.below(4));
-          asm.bytes(0xf3, 0xaa); // rep stosb
+          asm.bytes(0xfc, 0xf3, 0xaa); // cld; rep stosb
           return;
         }
         default:
