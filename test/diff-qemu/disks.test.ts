@@ -163,4 +163,8 @@ describe.runIf(comparable())('disks of QEMU and ours', () => {
   it('still look alike then', { timeout: 60_000 }, async () => {
     expect(await pair.shapes(ALIKE, ABSENT)).toEqual([]);
   });
+
+  it('gives answers of the types that it declares', () => {
+    expect(pair.invalid).toEqual([]);
+  });
 });

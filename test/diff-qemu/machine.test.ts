@@ -150,4 +150,8 @@ describe.runIf(comparable())('the machine of QEMU and ours', () => {
     expect(parts[0]!.magic).toBe(parts[1]!.magic);
     expect(parts[0]!.type).toBe(parts[1]!.type);
   });
+
+  it('gives answers of the types that it declares', () => {
+    expect(pair.invalid).toEqual([]);
+  });
 });

@@ -209,4 +209,22 @@ describe.runIf(comparable())('QMP of QEMU and ours', () => {
     // Deprecated in QEMU and gone in 7.2, but asked for by older programs.
     expect(ours.filter((name) => !theirs.includes(name))).toEqual(['query-events']);
   });
+
+  it('take the same arguments, and need the same', async () => {
+    const { theirs, ours } = await pair.schemas();
+    const found: unknown[] = [];
+    for (const name of ours.commands) {
+      if (theirs.find(name) === undefined) continue;
+      const [wanted, own] = [theirs.arguments(name), ours.arguments(name)];
+      const unknown = [...own.keys()].filter((key) => !wanted.has(key));
+      const absent = [...wanted.keys()].filter((key) => !own.has(key));
+      const needs = [...own].filter(([key, optional]) => wanted.get(key) !== optional).map(([key]) => key);
+      if (unknown.length + absent.length + needs.length > 0) found.push({ name, unknown, absent, needs });
+    }
+    expect(found).toEqual([]);
+  });
+
+  it('gives answers of the types that it declares', () => {
+    expect(pair.invalid).toEqual([]);
+  });
 });

@@ -69,4 +69,8 @@ describe.runIf(comparable())('networks of QEMU and ours', () => {
   it('are changed the same way, and refuse the same in the same words', { timeout: 60_000 }, async () => {
     expect(await pair.differences(EQUAL)).toEqual([]);
   });
+
+  it('gives answers of the types that it declares', () => {
+    expect(pair.invalid).toEqual([]);
+  });
 });

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { Schema } from './schema.ts';
 import { haveQemu } from '../pc/qemu-monitor.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -98,11 +99,35 @@ export class Pair {
     return new Pair(folder, folders, theirs, ours, greetings);
   }
 
+  /** Of our answers, those that are not of the type that our own introspection declares. */
+  readonly invalid: string[] = [];
+  #schemas: { readonly theirs: Schema; readonly ours: Schema } | undefined;
+
+  /** What each says of itself. */
+  async schemas(): Promise<{ readonly theirs: Schema; readonly ours: Schema }> {
+    const read = async (client: Client): Promise<Schema> =>
+      new Schema((await client.ask(run('query-qmp-schema'))).return as readonly Message[]);
+    this.#schemas ??= { theirs: await read(this.theirs), ours: await read(this.ours) };
+    return this.#schemas;
+  }
+
+  /** Asks both the same. */
+  async #both(text: string): Promise<readonly [Message, Message]> {
+    const { ours } = await this.schemas();
+    const answers = await Promise.all([this.theirs.ask(text), this.ours.ask(text)]);
+    const [, got] = answers;
+    if (got.return !== undefined) {
+      const { execute } = JSON.parse(text) as { execute: string };
+      this.invalid.push(...ours.check(execute, got.return));
+    }
+    return answers;
+  }
+
   /** Asks both, in order, and gives what differs beyond what `settle` takes out. */
   async differences(texts: readonly string[]): Promise<unknown[]> {
     const found: unknown[] = [];
     for (const text of texts) {
-      const [wanted, got] = await Promise.all([this.theirs.ask(text), this.ours.ask(text)]);
+      const [wanted, got] = await this.#both(text);
       if (JSON.stringify(sorted(settle(got))) !== JSON.stringify(sorted(settle(wanted))))
         found.push({ text, wanted, got });
     }
@@ -113,7 +138,7 @@ export class Pair {
   async shapes(texts: readonly string[], absent: Readonly<Record<string, string>>): Promise<unknown[]> {
     const found: unknown[] = [];
     for (const text of texts) {
-      const [wanted, got] = await Promise.all([this.theirs.ask(text), this.ours.ask(text)]);
+      const [wanted, got] = await this.#both(text);
       const [theirs, ours] = [shape(wanted, absent), shape(got, absent)];
       const missing = [...theirs].filter((path) => !ours.has(path));
       const extra = [...ours].filter((path) => !theirs.has(path));
