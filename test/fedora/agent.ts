@@ -11,6 +11,7 @@ export class Agent {
   readonly #vm: VmProcess;
   readonly #answers = new Map<number, (answer: string) => void>();
   #next = 1;
+  readonly #files = new Set<number>();
   #running = true;
 
   private constructor(vm: VmProcess) {
@@ -60,7 +61,15 @@ export class Agent {
   async open(path: string, ...flags: string[]): Promise<number> {
     const answer = await this.call('open', path, ...flags);
     if (!/^\d+$/.test(answer)) throw new Error(`open ${path}: ${answer}`);
+    this.#files.add(Number(answer));
     return Number(answer);
+  }
+
+  /** After a case that failed: interrupts what is under way, and closes what it has opened. */
+  async reset(): Promise<void> {
+    for (const id of this.#answers.keys()) await this.call('interrupt', id);
+    for (const fd of this.#files) await this.call('close', fd);
+    this.#files.clear();
   }
 
   /** The answer when it comes soon, `blocked` otherwise. */
