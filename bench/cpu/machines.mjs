@@ -8,7 +8,7 @@ import { performance } from 'node:perf_hooks';
 const SILENCE = 300;
 
 /** Processor seconds of all threads of a process, those that have ended left out; Linux only, else NaN. */
-function processorSeconds(pid) {
+export function processorSeconds(pid) {
   try {
     let ns = 0;
     for (const task of readdirSync(`/proc/${pid}/task`))

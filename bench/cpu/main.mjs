@@ -12,8 +12,9 @@ setup();
 const { makeGuest } = await import('./guest.mjs');
 const { commonLine, runMachine } = await import('./machines.mjs');
 const { prepareV86 } = await import('./v86.mjs');
+const { bootOnce } = await import('./boot.mjs');
 const { makeWholeGuest, wholePrograms } = await import('./whole.mjs');
-const { summarize, table } = await import('./report.mjs');
+const { bootTable, summarize, table } = await import('./report.mjs');
 
 const say = (text) => process.stderr.write(`${text}\n`);
 const folder = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'paravane-bench');
@@ -66,14 +67,16 @@ function machinesFor(line) {
   return options.qemu ? { paravane, qemu } : { paravane };
 }
 
+const bootsWanted = options.groups.includes('boot') && options.only === undefined;
 const programs = batches.flatMap((batch) => batch.programs);
-if (programs.length === 0) {
+if (programs.length === 0 && !bootsWanted) {
   say('bench:cpu: no program matches');
   process.exit(2);
 }
 const runs = {};
 const loads = [];
-for (let round = 1; round <= options.rounds; round++)
+const boots = {};
+for (let round = 1; round <= options.rounds; round++) {
   for (const [i, batch] of batches.entries())
     for (const [machine, command] of Object.entries(batch.machines)) {
       loads.push(loadavg()[0]);
@@ -89,6 +92,15 @@ for (let round = 1; round <= options.rounds; round++)
       if (options.keep !== undefined)
         writeFileSync(join(options.keep, `${machine}-${i}-${round}.log`), console);
     }
+
+  if (!bootsWanted) continue;
+  for (const machine of Object.keys(machinesFor([]))) {
+    loads.push(loadavg()[0]);
+    const figures = await bootOnce(machine, (line) => machinesFor(line)[machine], say);
+    boots[machine] = [...(boots[machine] ?? []), figures];
+    say(`round ${round}  ${machine.padEnd(9)} login after ${figures.loginWallS.toFixed(1)} s`);
+  }
+}
 
 const version = (command, args) =>
   spawnSync(command, args, { encoding: 'utf8' }).stdout?.split('\n')[0]?.trim() ?? '';
@@ -110,7 +122,8 @@ process.stdout.write(
   `${about.date} ${about.commit}, Node ${about.node}, ${about.qemu ?? 'no QEMU'}, v86 ${about.v86 ?? 'none'}, ${about.processors} × ` +
     `${about.processor}, ${about.rounds} rounds, load ${Math.min(...loads).toFixed(1)} to ${Math.max(...loads).toFixed(1)}\n` +
     'Seconds by the guest (medians); ×: how many times as fast we are, by the guest and by processor time.\n\n' +
-    table(summary),
+    table(summary) +
+    (bootsWanted ? `${bootTable(boots)}\n` : ''),
 );
 if (options.json !== undefined)
-  writeFileSync(options.json, `${JSON.stringify({ about, ...summary }, undefined, 1)}\n`);
+  writeFileSync(options.json, `${JSON.stringify({ about, ...summary, boots }, undefined, 1)}\n`);

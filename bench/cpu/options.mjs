@@ -5,8 +5,8 @@ const HELP = `npm run bench:cpu -- [OPTION]…
 Runs the same programs under Paravane, QEMU's translator and v86 in turn, and compares.
 
   --rounds N      rounds, each of all machines in turn (default 3)
-  --only WORDS    only programs whose name holds one of the words (separated by commas)
-  --group NAMES   compute, system, whole (default: all; separated by commas)
+  --only WORDS    only programs whose name holds one of the words (separated by commas); no boots then
+  --group NAMES   compute, system, whole, boot (default: all; separated by commas)
   --no-v86        without v86
   --no-qemu       without QEMU: only our own figures
   --node PATH     the Node.js that runs Paravane and v86 (default: the one that runs this)
@@ -25,7 +25,7 @@ export function readOptions(args) {
       options: {
         rounds: { type: 'string', default: '3' },
         only: { type: 'string' },
-        group: { type: 'string', default: 'compute,system,whole' },
+        group: { type: 'string', default: 'compute,system,whole,boot' },
         'no-v86': { type: 'boolean', default: false },
         'no-qemu': { type: 'boolean', default: false },
         node: { type: 'string', default: process.execPath },
@@ -45,8 +45,8 @@ export function readOptions(args) {
   }
   const groups = values.group.split(',');
   for (const group of groups)
-    if (!['compute', 'system', 'whole'].includes(group))
-      fail(`--group ${group}: not one of compute, system, whole`);
+    if (!['compute', 'system', 'whole', 'boot'].includes(group))
+      fail(`--group ${group}: not one of compute, system, whole, boot`);
   return {
     rounds: wholeNumber('--rounds', values.rounds),
     only: values.only?.split(','),

@@ -56,6 +56,21 @@ export function summarize(programs, runs) {
 const seconds = (value) => (Number.isFinite(value) ? value.toFixed(3) : '–');
 const ratio = (value) => (Number.isFinite(value) ? value.toFixed(2) : '–');
 
+/** Figures of boots: a list for each machine, as medians. */
+export function bootTable(boots) {
+  const machines = Object.keys(boots);
+  const names = [...new Set(Object.values(boots).flatMap((list) => list.flatMap(Object.keys)))];
+  const lines = [['boot'.padEnd(18), ...machines.map((machine) => machine.padStart(10))].join(' ')];
+  for (const name of names) {
+    const values = machines.map((machine) =>
+      median(boots[machine].map((figures) => figures[name] ?? Number.NaN)),
+    );
+    const texts = values.map((value) => (Number.isFinite(value) ? value.toFixed(2) : '–').padStart(10));
+    lines.push([name.padEnd(18), ...texts].join(' '));
+  }
+  return lines.join('\n');
+}
+
 /** The table as text; within each group the slowest against QEMU first when `worstFirst`. */
 export function table({ rows, means }, { worstFirst = false } = {}) {
   const lines = [];
