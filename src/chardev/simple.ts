@@ -8,7 +8,7 @@ const MAX_RINGBUF = 1 << 30;
 
 /**
  * Takes everything, gives nothing: there is nobody at the other end, which a virtio port tells its guest, as with QEMU.
- * A virtual console without a display (`vc`) is no different.
+ * A virtual console without a display (`vc`) is no different, but that it counts as somebody.
  */
 export class NullChardev extends CharBase {
   readonly type: string;
@@ -16,6 +16,7 @@ export class NullChardev extends CharBase {
   constructor(id: string, type = 'null') {
     super(id);
     this.type = type;
+    if (type !== 'null') this.setOpen();
   }
 
   protected send(data: Uint8Array): number {
@@ -113,7 +114,6 @@ export class RingbufChardev extends NullChardev {
     }
     if (size > MAX_RINGBUF) throw new UsageError(`size of ringbuf chardev must be at most ${MAX_RINGBUF}`);
     this.#data = new Uint8Array(size === 0 ? 65536 : size);
-    this.setOpen();
   }
 
   /** Bytes that can be read. */
