@@ -14,7 +14,7 @@ const { commonLine, runMachine } = await import('./machines.mjs');
 const { prepareV86 } = await import('./v86.mjs');
 const { bootOnce } = await import('./boot.mjs');
 const { makeWholeGuest, wholePrograms } = await import('./whole.mjs');
-const { bootTable, summarize, table } = await import('./report.mjs');
+const { bootTable, markdown, summarize, table } = await import('./report.mjs');
 
 const say = (text) => process.stderr.write(`${text}\n`);
 const folder = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'paravane-bench');
@@ -125,5 +125,6 @@ process.stdout.write(
     table(summary) +
     (bootsWanted ? `${bootTable(boots)}\n` : ''),
 );
+if (options.markdown !== undefined) writeFileSync(options.markdown, markdown(summary, boots));
 if (options.json !== undefined)
   writeFileSync(options.json, `${JSON.stringify({ about, ...summary, boots }, undefined, 1)}\n`);

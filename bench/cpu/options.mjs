@@ -13,6 +13,7 @@ Runs the same programs under Paravane, QEMU's translator and v86 in turn, and co
   --cpu MODEL     the processor that Paravane and QEMU show (default max)
   --memory MIB    guest memory (default 512; whole programs 1024)
   --json FILE     write everything that was measured to FILE
+  --markdown FILE write the tables of docs/performance.md to FILE
   --keep DIR      write each machine's console to DIR
 `;
 
@@ -32,6 +33,7 @@ export function readOptions(args) {
         cpu: { type: 'string', default: 'max' },
         memory: { type: 'string' },
         json: { type: 'string' },
+        markdown: { type: 'string' },
         keep: { type: 'string' },
         help: { type: 'boolean', default: false },
       },
@@ -57,6 +59,7 @@ export function readOptions(args) {
     cpu: values.cpu,
     memory: values.memory === undefined ? undefined : wholeNumber('--memory', values.memory),
     json: values.json,
+    markdown: values.markdown,
     keep: values.keep,
   };
 }

@@ -56,6 +56,43 @@ export function summarize(programs, runs) {
 const seconds = (value) => (Number.isFinite(value) ? value.toFixed(3) : '–');
 const ratio = (value) => (Number.isFinite(value) ? value.toFixed(2) : '–');
 
+/** The same for docs/performance.md. */
+export function markdown({ rows, means }, boots) {
+  const row = (...cells) => `| ${cells.join(' | ')} |`;
+  const lines = [];
+  for (const [group, mean] of Object.entries(means)) {
+    lines.push(
+      row(group, 'Paravane, s', 'QEMU TCG, s', 'v86, s', '× QEMU', '× QEMU, CPU time', '× v86'),
+      row('---', '---:', '---:', '---:', '---:', '---:', '---:'),
+    );
+    for (const one of rows.filter((candidate) => candidate.group === group))
+      lines.push(
+        row(
+          one.name,
+          ...['paravane', 'qemu', 'v86'].map((machine) => seconds(one[machine]?.guest)),
+          ...['vs_qemu', 'vs_qemu_cpu', 'vs_v86'].map((key) => ratio(one[key])),
+        ),
+      );
+    const cells = ['vs_qemu', 'vs_qemu_cpu', 'vs_v86'].map((key) => `**${ratio(mean[key])}**`);
+    lines.push(row('**geometric mean**', '', '', '', ...cells), '');
+  }
+  const machines = Object.keys(boots);
+  if (machines.length > 0) {
+    lines.push(row('boot and rest', ...machines), row('---', ...machines.map(() => '---:')));
+    for (const name of new Set(Object.values(boots).flatMap((list) => list.flatMap(Object.keys))))
+      lines.push(
+        row(
+          name,
+          ...machines.map((machine) =>
+            ratio(median(boots[machine].map((figures) => figures[name] ?? Number.NaN))),
+          ),
+        ),
+      );
+    lines.push('');
+  }
+  return lines.join('\n');
+}
+
 /** Figures of boots: a list for each machine, as medians. */
 export function bootTable(boots) {
   const machines = Object.keys(boots);
