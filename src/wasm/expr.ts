@@ -129,6 +129,24 @@ export class PrefixOp extends Expr {
   }
 }
 
+/** An address plus an offset that is known not to wrap around: loads and stores take the offset into the instruction. */
+export class Displaced extends Expr {
+  declare readonly base: Expr;
+  declare readonly offset: number;
+  constructor(base: Expr, offset: number) {
+    super('i32');
+    this.base = base;
+    this.offset = offset;
+  }
+  write(out: ByteWriter): void {
+    this.base.write(out);
+    if (this.offset === 0) return;
+    out.u8(0x41);
+    out.s32(this.offset);
+    out.u8(0x6a);
+  }
+}
+
 export class Load extends Expr {
   declare readonly opcode: number;
   declare readonly address: Expr;
@@ -136,8 +154,9 @@ export class Load extends Expr {
   constructor(type: ValType, opcode: number, address: Expr, offset: number) {
     super(type);
     this.opcode = opcode;
-    this.address = address;
-    this.offset = offset;
+    const displaced = address instanceof Displaced;
+    this.address = displaced ? address.base : address;
+    this.offset = displaced ? address.offset + offset : offset;
   }
   write(out: ByteWriter): void {
     this.address.write(out);

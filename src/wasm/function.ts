@@ -4,7 +4,7 @@
  */
 import { assert } from '../core/errors.ts';
 import { ByteWriter } from './bytes.ts';
-import { Call, type Expr, LocalGet, LocalTee, VAL_TYPE_CODE, type ValType } from './expr.ts';
+import { Call, Displaced, type Expr, LocalGet, LocalTee, VAL_TYPE_CODE, type ValType } from './expr.ts';
 
 /** The target of a branch; made by `block` and `loop`. */
 export interface Label {
@@ -26,6 +26,11 @@ export class FunctionBuilder {
   constructor(params: readonly ValType[], result: ValType | undefined) {
     this.params = params;
     this.result = result;
+  }
+
+  /** How many blocks, loops and ifs are open. */
+  get nesting(): number {
+    return this.#depth;
   }
 
   param(index: number): LocalGet {
@@ -98,6 +103,10 @@ export class FunctionBuilder {
   }
 
   #store(opcode: number, address: Expr, value: Expr, offset: number): void {
+    if (address instanceof Displaced) {
+      this.#store(opcode, address.base, value, address.offset + offset);
+      return;
+    }
     address.write(this.code);
     value.write(this.code);
     if (opcode >= 0x100) {

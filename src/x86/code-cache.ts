@@ -28,6 +28,8 @@ export interface Block {
   readonly end: 'transfer' | 'continue' | 'invalid';
   /** The region that starts here: table index and entry point. */
   region: RegionEntry | undefined;
+  /** Regions that begin here check accesses one by one. */
+  scattered: boolean;
 }
 
 export interface RegionEntry {
@@ -42,6 +44,8 @@ export interface Region {
   readonly blocks: readonly Block[];
   /** How often it could not run because a page was mapped elsewhere. */
   remapped: number;
+  /** How often accesses that it checks together were not within one page. */
+  scattered: number;
 }
 
 interface CodePage {
@@ -53,6 +57,8 @@ interface CodePage {
 
 /** Failures of that kind after which regions of the page are made anew, of one page each. */
 const MAX_REMAPPED = 64;
+/** Likewise for accesses that are checked together and were not within one page. */
+const MAX_SCATTERED = 256;
 
 export class CodeCache {
   readonly #engine: Engine;
@@ -67,6 +73,7 @@ export class CodeCache {
   readonly #pages = new Map<number, CodePage>();
   readonly #hotThreshold: number;
   #next = L.RECORDS;
+  readonly #byIndex = new Map<number, Region>();
   /** Regions taken out of use; their table slots are given back when no region can be running. */
   #retired: Region[] = [];
   flushes = 0;
@@ -213,7 +220,16 @@ export class CodeCache {
     this.#view.setUint32(address + 4, insns.length, true);
     setUint64(this.#view, address + 8, physical);
     setUint64(this.#view, address + 16, nextPage < 0 ? 0 : nextPage * 4096 + 1);
-    const block: Block = { physical, mode, address, insns, nextPage, end, region: undefined };
+    const block: Block = {
+      physical,
+      mode,
+      address,
+      insns,
+      nextPage,
+      end,
+      region: undefined,
+      scattered: false,
+    };
     this.blocksDecoded++;
     this.insnsDecoded += insns.length;
     const { blocks } = this.#pageOf(page);
@@ -289,6 +305,7 @@ export class CodeCache {
 
   /** Makes a translated region reachable: through those of its blocks, by number, that are entries. */
   addRegion(region: Region, entries: ReadonlySet<number>): void {
+    this.#byIndex.set(region.index, region);
     for (const page of region.pages) this.#pageOf(page).regions.add(region);
     for (const [number, block] of region.blocks.entries()) {
       if (!entries.has(number)) {
@@ -318,6 +335,17 @@ export class CodeCache {
     }
     this.#retired.push(region);
     this.#newGeneration();
+  }
+
+  /** Accesses that the region with this index checks together were scattered; when that is common, it is made anew. */
+  noteScattered(index: number): void {
+    const region = this.#byIndex.get(index);
+    if (region === undefined || ++region.scattered !== MAX_SCATTERED) return;
+    for (const block of region.blocks) {
+      block.scattered = true;
+      this.#view.setInt32(block.address, this.#hotThreshold, true);
+    }
+    this.#removeRegion(region);
   }
 
   /** The region of a block could not run because of how its pages are mapped; when that is common, it goes. */
@@ -386,7 +414,10 @@ export class CodeCache {
 
   /** Gives back table slots of dropped regions; to be called when no region is running. */
   releaseRetired(): void {
-    for (const region of this.#retired) this.#engine.release(region.index);
+    for (const region of this.#retired) {
+      this.#byIndex.delete(region.index);
+      this.#engine.release(region.index);
+    }
     this.#retired = [];
   }
 

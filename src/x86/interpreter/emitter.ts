@@ -130,7 +130,7 @@ export class InterpreterEmitter extends Emitter {
     this.f.if(w.eqz(this.rt(STORES[size as Size], va, x)), () => this.fail());
   }
 
-  protected updatePointer(va: LocalGet, size: number): { address: LocalGet; done: () => void } {
+  protected updatePointer(va: LocalGet, size: number): { address: Expr; done: () => void } {
     const address = this.tmp(this.rt('updateAddress', va, w.i32(size)));
     this.f.if(w.eqz(address), () => this.fail());
     return {

@@ -15,7 +15,7 @@ import { InterpreterEmitter } from './emitter.ts';
  * What a handler's code depends on beside the table line; everything else comes from the record. Operand sizes follow
  * from the line, the operand size, REX.W, and whether the ModRM operand is memory.
  */
-function variantOf(insn: Insn, long: boolean): number {
+export function variantOf(insn: Insn, long: boolean): number {
   let key = insn.opsize | (insn.addrsize << 4) | (long ? 0x100 : 0) | (insn.rexW ? 0x200 : 0);
   if (insn.mem !== undefined) key |= 0x400;
   else key |= (insn.segOverride + 1) << 11;

@@ -23,3 +23,5 @@ export declare function host_cr8Write(value: i32): void;
 export declare function host_unsupported(what: i32, detail: i32): void;
 /** An x87 exception with CR0.NE clear: FERR#, which a PC turns into IRQ 13. */
 export declare function host_ferr(): void;
+/** Accesses that a region checks together lie across a page's border, or write where code is. */
+export declare function host_scattered(region: i32): void;

@@ -18,7 +18,7 @@ import {
   TLB_WRITE,
 } from '../layout';
 import { watched, watching } from './debug';
-import { host_invalidate, host_mmioRead, host_mmioWrite } from './host';
+import { host_invalidate, host_mmioRead, host_mmioWrite, host_scattered } from './host';
 import {
   ACCESS_READ,
   ACCESS_WRITE,
@@ -178,6 +178,29 @@ export function loadSlow(va: u64, size: i32): i32 {
     if (address != -1) return address;
   }
   return readBytes(va, BOUNCE, size) != 0 ? BOUNCE : 0;
+}
+
+/** What groupSlow is asked for: reads only, a write now, or a read now and a write later. */
+const GROUP_READ = 0;
+const GROUP_WRITE = 1;
+
+/**
+ * For a region that checks several accesses together: the address of [va, va + span) when all of it is RAM in one page
+ * that may be accessed as `kind` says without more ado. 0 when it is not; `region` is told when that may well happen
+ * again. A write that is yet to come does not set the dirty bit: such a page is left to the interpreter once.
+ */
+export function groupSlow(va: u64, span: i32, kind: i32, region: i32): i32 {
+  if (watching != 0) return 0;
+  if (((va as i32) & 4095) + span > 4096) {
+    host_scattered(region);
+    return 0;
+  }
+  const address = translate(va, kind == GROUP_WRITE ? ACCESS_WRITE : ACCESS_READ);
+  if (address == 0 || address == -1 || kind == GROUP_READ) return address == -1 ? 0 : address;
+  const entry = load<i32>(TLB_BASE) + ((((va >> 12) as i32) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
+  if (load<u64>(entry + TLB_WRITE) == (va & PAGE_MASK)) return address;
+  if ((lastFlags & (PAGE_CODE | PAGE_ROM)) != 0) host_scattered(region);
+  return 0;
 }
 
 /** Address of RAM that may be written without more ado, or 0 when writeBytes must decide. */

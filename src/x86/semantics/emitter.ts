@@ -66,7 +66,7 @@ export abstract class Emitter {
   protected abstract readPointer(va: LocalGet, size: number): Expr;
   protected abstract writeMemory(va: LocalGet, size: number, x: Expr): void;
   /** i32 address of bytes that may be read and written; `done` must follow when it has been written. */
-  protected abstract updatePointer(va: LocalGet, size: number): { address: LocalGet; done: () => void };
+  protected abstract updatePointer(va: LocalGet, size: number): { address: Expr; done: () => void };
   /** Leaves the instruction because a runtime function failed. */
   abstract fail(): void;
   /** Raises an exception at this instruction: nothing of it has happened. Error code -1 = none. */

@@ -12,6 +12,7 @@ export const RUNTIME_FUNCTIONS = {
   pageIs: f(['i64', 'i32']),
   readAddress: f(['i64', 'i32']),
   loadSlow: f(['i64', 'i32']),
+  groupSlow: f(['i64', 'i32', 'i32', 'i32']),
   store8: f(['i64', 'i32']),
   store16: f(['i64', 'i32']),
   store32: f(['i64', 'i32']),

@@ -5,7 +5,7 @@
  * at its instruction without any spill code: the interpreter does that instruction again.
  */
 import { assert } from '../../core/errors.ts';
-import { Call, type Expr, type LocalGet } from '../../wasm/expr.ts';
+import { Call, Displaced, type Expr, type LocalGet } from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label } from '../../wasm/function.ts';
 import * as w from '../../wasm/ops.ts';
 import type { ImmOperand, Insn, Operand } from '../decode/insn.ts';
@@ -13,6 +13,7 @@ import * as L from '../layout.ts';
 import { Emitter, type RuntimeImports, type Size, storeBySize } from '../semantics/emitter.ts';
 import type { FlagSource } from '../semantics/flags.ts';
 import { type Effects, effectsOf } from './effects.ts';
+import type { Group, Member, Memberships } from './groups.ts';
 
 /** How a region's code leaves a block; provided by the region builder, which knows the blocks. */
 export interface RegionFlow {
@@ -20,6 +21,15 @@ export interface RegionFlow {
   goto(offset: number): void;
   /** Continues at a computed address. */
   gotoRip(rip: LocalGet, kind: 'jump' | 'call' | 'return'): void;
+}
+
+export interface RegionOptions {
+  /** Count what is called of the runtime (CALL_COUNTS). */
+  readonly countCalls?: boolean;
+  /** Names the region to the runtime (see groupSlow). */
+  readonly id?: number;
+  /** Accesses that could be checked together lie across pages too often. */
+  readonly scattered?: boolean;
 }
 
 /** What is known of the flags at a place, beside the values in the locals. */
@@ -76,22 +86,34 @@ export class RegionEmitter extends Emitter {
   #flagsUsed = false;
 
   readonly #helpers: (name: string) => number;
+  /** Group accesses one by one: in this region they cross pages too often. */
+  readonly #scattered: boolean;
+  /** Names the region to the runtime. */
+  readonly #id: number;
+  /** The present instruction's accesses that are checked together with others, and where their addresses are. */
+  #memberships: Memberships | undefined;
+  #operandAddress: LocalGet | undefined;
+  #stackAddresses = new Map<LocalGet, number>();
+  /** Of groups whose check has been written: the address in our memory of their lowest byte (scattered: or 0). */
+  readonly #pointers = new Map<Group, LocalGet>();
+  readonly #pointerLocals: LocalGet[] = [];
 
   readonly #countCalls: boolean;
 
   /**
    * @param helpers makes a runtime function with the signature of a handler callable
-   * @param countCalls count what is called of it (CALL_COUNTS)
    */
   constructor(
     f: FunctionBuilder,
     runtime: RuntimeImports,
     helpers: (name: string) => number,
-    countCalls = false,
+    { countCalls = false, id = 0, scattered = false }: RegionOptions = {},
   ) {
     super(f, true, runtime);
-    this.#countCalls = countCalls;
     this.#helpers = helpers;
+    this.#countCalls = countCalls;
+    this.#id = id;
+    this.#scattered = scattered;
     this.vbase = f.param(1);
     this.tlbBase = f.local('i32');
     this.budget = f.local('i32');
@@ -110,10 +132,14 @@ export class RegionEmitter extends Emitter {
   /**
    * Writes the code of one instruction.
    * @param record address of its decoded record
+   * @param memberships its accesses that are checked together with others of the block
    */
-  translate(insn: Insn, remaining: number, record: number): void {
+  translate(insn: Insn, remaining: number, record: number, memberships?: Memberships): void {
     this.insn = insn;
     this.remaining = remaining;
+    this.#memberships = memberships;
+    this.#operandAddress = undefined;
+    this.#stackAddresses.clear();
     this.f.mark(insn);
     if (insn.def.semantics !== undefined) insn.def.semantics(this, ...(insn.operands as Operand[]));
     else {
@@ -203,6 +229,7 @@ export class RegionEmitter extends Emitter {
    */
   beginBlock(page: number, flags: FlagState | undefined): void {
     this.#page = page;
+    this.#pointers.clear();
     this.#forgetFlags();
     if (flags === undefined) return;
     this.#known = flags.known;
@@ -365,7 +392,102 @@ export class RegionEmitter extends Emitter {
     return { entry, hit: w.eq(w.load64(entry, tag), w.and(last, w.i64(PAGE_MASK))) };
   }
 
+  override linear(size: number, write: boolean, ea?: Expr): LocalGet {
+    if (ea !== undefined) return super.linear(size, write, ea);
+    const va = super.linear(size, write);
+    this.#operandAddress = va;
+    return va;
+  }
+
+  override stackTop(delta: number): {
+    linear: (size: number, write: boolean) => LocalGet;
+    commit: () => void;
+  } {
+    const { linear, commit } = super.stackTop(delta);
+    return {
+      linear: (size, write) => {
+        const va = linear(size, write);
+        this.#stackAddresses.set(va, delta);
+        return va;
+      },
+      commit,
+    };
+  }
+
+  /** The group that an access belongs to, if it has several members. */
+  #memberOf(va: LocalGet): Member | undefined {
+    if (this.#memberships === undefined) return undefined;
+    const member =
+      va === this.#operandAddress
+        ? this.#memberships.operand
+        : this.#stackAddresses.has(va)
+          ? this.#memberships.stack
+          : undefined;
+    return member !== undefined && member.group.accesses > 1 ? member : undefined;
+  }
+
+  /**
+   * The access at `va` as one of a group: runs `direct` with its address where the group's check has succeeded, and
+   * else `alone` (only in a scattered region: in others the failed check leaves).
+   */
+  #grouped(
+    va: LocalGet,
+    { group, offset }: Member,
+    write: boolean,
+    direct: (address: Expr) => void,
+    alone: () => void,
+  ): void {
+    const { f } = this;
+    let pointer = this.#pointers.get(group);
+    if (pointer === undefined) {
+      const taken = this.#pointers.size;
+      pointer = this.#pointerLocals[taken] ??= f.local('i32');
+      this.#pointers.set(group, pointer);
+      const target = pointer;
+      const span = group.high - group.low;
+      const low = group.low === offset ? va : this.tmp(w.add(va, w.i64(group.low - offset)));
+      const { entry, hit } = this.#probe(low, span, group.write ? L.TLB_WRITE : L.TLB_READ);
+      f.if(
+        hit,
+        () => f.set(target, w.add(w.wrap(low), w.load32(entry, L.TLB_ADDEND))),
+        () => {
+          const kind = !group.write ? 0 : write ? 1 : 2;
+          f.set(target, this.rt('groupSlow', low, w.i32(span), w.i32(kind), w.i32(this.#id)));
+          if (!this.#scattered) f.if(w.eqz(target), () => this.fail());
+        },
+      );
+    }
+    const address = new Displaced(pointer, offset - group.low);
+    if (this.#scattered) f.if(pointer, () => direct(address), alone);
+    else direct(address);
+  }
+
   protected readPointer(va: LocalGet, size: number): Expr {
+    const member = this.#memberOf(va);
+    if (member === undefined) return this.#readAlone(va, size);
+    let address: Expr = w.i32(0);
+    if (this.#scattered) {
+      const any = this.f.temporary('i32');
+      this.#grouped(
+        va,
+        member,
+        false,
+        (direct) => this.f.set(any, direct),
+        () => this.f.set(any, this.#readAlone(va, size)),
+      );
+      address = any;
+    } else
+      this.#grouped(
+        va,
+        member,
+        false,
+        (direct) => (address = direct),
+        () => undefined,
+      );
+    return address;
+  }
+
+  #readAlone(va: LocalGet, size: number): LocalGet {
     const { f } = this;
     const { entry, hit } = this.#probe(va, size, L.TLB_READ);
     const address = f.temporary('i32');
@@ -381,8 +503,23 @@ export class RegionEmitter extends Emitter {
   }
 
   protected writeMemory(va: LocalGet, size: number, x: Expr): void {
-    const { f } = this;
     const value = this.tmp(x);
+    const member = this.#memberOf(va);
+    if (member === undefined || !member.group.write) {
+      this.#writeAlone(va, size, value);
+      return;
+    }
+    this.#grouped(
+      va,
+      member,
+      true,
+      (address) => storeBySize(this.f, address, size, value),
+      () => this.#writeAlone(va, size, value),
+    );
+  }
+
+  #writeAlone(va: LocalGet, size: number, value: LocalGet): void {
+    const { f } = this;
     const { entry, hit } = this.#probe(va, size, L.TLB_WRITE);
     f.if(
       hit,
@@ -402,7 +539,38 @@ export class RegionEmitter extends Emitter {
     );
   }
 
-  protected updatePointer(va: LocalGet, size: number): { address: LocalGet; done: () => void } {
+  protected updatePointer(va: LocalGet, size: number): { address: Expr; done: () => void } {
+    const member = this.#memberOf(va);
+    if (member === undefined || !member.group.write) return this.#updateAlone(va, size);
+    if (!this.#scattered) {
+      let address: Expr = w.i32(0);
+      this.#grouped(
+        va,
+        member,
+        true,
+        (direct) => (address = direct),
+        () => undefined,
+      );
+      return { address, done: () => undefined };
+    }
+    const any = this.f.temporary('i32');
+    let commit = (): void => undefined;
+    this.#grouped(
+      va,
+      member,
+      true,
+      (direct) => this.f.set(any, direct),
+      () => {
+        const { address, done } = this.#updateAlone(va, size);
+        this.f.set(any, address);
+        commit = done;
+      },
+    );
+    const isBounce = w.eq(any, w.i32(L.BOUNCE));
+    return { address: any, done: () => this.f.if(isBounce, commit) };
+  }
+
+  #updateAlone(va: LocalGet, size: number): { address: LocalGet; done: () => void } {
     const { f } = this;
     const { entry, hit } = this.#probe(va, size, L.TLB_WRITE);
     const address = f.temporary('i32');

@@ -127,22 +127,27 @@ export class Translator {
     };
     const helpers = (name: string): number => module.importFunction('runtime', name, ['i32'], 'i32');
     const chain = module.importFunction('env', 'chain', [], 'i32');
-    const batch: { selection: Selection; entries: Entries }[] = [];
+    const batch: { selection: Selection; entries: Entries; index: number }[] = [];
     const taken = new Set<Block>();
     for (const selection of queue) {
       const { hot, blocks } = selection;
       if (taken.has(hot) || hot.region !== undefined || !blocks.every(({ block }) => this.#isCurrent(block)))
         continue;
+      const index = this.#engine.allocate(null);
       const f = new FunctionBuilder(['i32', 'i64'], 'i32');
       f.marking = this.#listings.out.on;
       const entries = writeRegion(
         f,
-        new RegionEmitter(f, runtime, helpers, this.#countCalls),
+        new RegionEmitter(f, runtime, helpers, {
+          countCalls: this.#countCalls,
+          id: index,
+          scattered: hot.scattered,
+        }),
         selection,
         chain,
       );
       module.addFunction(`r${batch.length}`, ['i32', 'i64'], 'i32', f);
-      batch.push({ selection, entries });
+      batch.push({ selection, entries, index });
       for (const { block } of blocks) taken.add(block);
       this.#list(selection, entries, f, module);
       if (this.#trace.on)
@@ -159,14 +164,16 @@ export class Translator {
     const written = this.#now();
     const exports = this.#engine.instantiate(code, { chain: this.#chain });
     const compiled = this.#now();
-    for (const [i, { selection, entries }] of batch.entries()) {
+    for (const [i, { selection, entries, index }] of batch.entries()) {
       const blocks = selection.blocks.map(({ block }) => block);
       const region: Region = {
-        index: this.#engine.allocate(exports[`r${i}`] as () => number),
+        index,
         pages: [...selection.pages.values()],
         blocks,
         remapped: 0,
+        scattered: 0,
       };
+      this.#engine.table.set(index, exports[`r${i}`] as () => number);
       this.#cache.addRegion(region, entries);
       this.instructions += selection.blocks.reduce((sum, block) => sum + block.insns.length, 0);
     }

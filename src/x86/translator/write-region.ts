@@ -9,6 +9,7 @@ import type { FunctionBuilder, Label } from '../../wasm/function.ts';
 import * as w from '../../wasm/ops.ts';
 import * as L from '../layout.ts';
 import type { FlagState, RegionEmitter } from './emitter.ts';
+import { groupAccesses } from './groups.ts';
 import type { RegionBlock, Selection } from './region.ts';
 import { type Item, type Loop, structure } from './structure.ts';
 
@@ -246,7 +247,9 @@ class RegionWriter {
     const records = region.block.address + BLOCK_HEADER;
     e.beginBlock(region.page, flags);
     f.set(e.budget, w.sub(e.budget, insns.length));
-    for (const [k, insn] of insns.entries()) e.translate(insn, insns.length - k, records + k * L.REC_BYTES);
+    const groups = groupAccesses(insns, region.page);
+    for (const [k, insn] of insns.entries())
+      e.translate(insn, insns.length - k, records + k * L.REC_BYTES, groups[k]);
     if (region.fallsTo !== undefined) {
       e.storeFlagKind();
       e.flow.goto(region.fallsTo);
