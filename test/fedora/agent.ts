@@ -54,7 +54,7 @@ export class Agent {
 
   /** A call and its answer. */
   call(...words: (string | number)[]): Promise<string> {
-    return within(this.start(...words).answer, 120_000, words.join(' '));
+    return within(this.start(...words).answer, 600_000, words.join(' '));
   }
 
   /** A descriptor. @throws Error where the guest cannot open it */

@@ -74,7 +74,7 @@ export class HostPort {
   }
 
   /** Takes exactly `count` bytes. */
-  async take(count: number, milliseconds = 120_000): Promise<Buffer> {
+  async take(count: number, milliseconds = 600_000): Promise<Buffer> {
     const deadline = Date.now() + milliseconds;
     while (this.#length < count) {
       if (this.ended) throw new Error(`the port's socket ended after ${this.#length} of ${count} bytes`);
@@ -90,7 +90,7 @@ export class HostPort {
   }
 
   /** Takes `count` bytes and forgets them, as they come: nothing is kept of what may be much. */
-  async skip(count: number, milliseconds = 120_000): Promise<void> {
+  async skip(count: number, milliseconds = 600_000): Promise<void> {
     for (let left = count; left > 0; ) {
       const length = Math.max(1, Math.min(left, this.#length));
       await this.take(length, milliseconds);
@@ -108,7 +108,7 @@ export class HostPort {
   }
 
   /** Reads `total` bytes and compares them; says where the first wrong one is. */
-  async drain(total: number, seed: number, milliseconds = 120_000): Promise<string> {
+  async drain(total: number, seed: number, milliseconds = 600_000): Promise<string> {
     for (let done = 0; done < total; ) {
       const bytes = await this.take(Math.max(1, Math.min(this.#length, total - done)), milliseconds);
       const right = pattern(done, bytes.length, seed);

@@ -34,7 +34,7 @@ export interface VmOptions {
 }
 
 /** Milliseconds after which a guest that says nothing of what is waited for counts as stuck. */
-const PATIENCE = 120_000;
+const PATIENCE = 900_000;
 
 export const delay = (milliseconds: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, milliseconds));
