@@ -371,6 +371,18 @@ describe('model-specific registers', () => {
     expect(raises(long(3), '0f32')).toEqual([13, 0]);
   });
 
+  it('of performance counters exist on AMD processors only, and stay 0', () => {
+    const amd = new SystemMachine(buildCpuid({ model: 'qemu64' })).longMode().identity();
+    const intel = long();
+    for (const index of [0xc0010000, 0xc0010007]) {
+      write(amd, index, 0x430076n);
+      expect(read(amd, index)).toBe(0n);
+      intel.set64(L.RCX, index);
+      expect(raises(intel, '0f32')).toEqual([13, 0]);
+      expect(raises(intel, '0f30')).toEqual([13, 0]);
+    }
+  });
+
   it('of the local APIC are asked outside', () => {
     const m = long();
     m.msrs.set(0x1b, { low: 0xfee00900, high: 0 });

@@ -72,6 +72,7 @@ const MSR_FS_BASE: u32 = 0xc0000100;
 const MSR_GS_BASE: u32 = 0xc0000101;
 const MSR_KERNEL_GS_BASE: u32 = 0xc0000102;
 const MSR_TSC_AUX: u32 = 0xc0000103;
+const MSR_AMD_EVENT_SELECT: u32 = 0xc0010000;
 const MSR_AMD_SYSCFG: u32 = 0xc0010010;
 const MSR_AMD_HWCR: u32 = 0xc0010015;
 const MSR_AMD_TOP_MEM: u32 = 0xc001001a;
@@ -170,6 +171,14 @@ function hasArchCapabilities(): bool {
   return (cpuidRegister(7, 0, 3) & (1 << 29)) != 0;
 }
 
+/** "Auth" of AuthenticAMD, as CPUID leaf 0 has it in EBX. */
+const AMD: u32 = 0x68747541;
+
+/** Event selections and counters that every AMD processor has (APM volume 2, 13.2.2): here they stay 0. */
+function isAmdCounter(index: u32): bool {
+  return index >= MSR_AMD_EVENT_SELECT && index < MSR_AMD_EVENT_SELECT + 8 && <u32>cpuidRegister(0, 0, 1) == AMD;
+}
+
 /** Reads an MSR to MSR_LOW, MSR_HIGH. False = there is none. */
 function readMsr(index: u32): bool {
   let value: u64 = 0;
@@ -179,7 +188,7 @@ function readMsr(index: u32): bool {
   else if (index == MSR_TSC) value = tsc();
   else if (index == MSR_TSC_ADJUST) value = load<u64>(TSC_ADJUST);
   else if (index == MSR_MTRR_CAP) value = MTRR_CAP;
-  else if (index == MSR_MCG_CAP || index == MSR_PLATFORM_ID) value = 0;
+  else if (index == MSR_MCG_CAP || index == MSR_PLATFORM_ID || isAmdCounter(index)) value = 0;
   else if (index == MSR_SPEC_CTRL) {
     if (!hasSpecCtrl()) return false;
     value = load<u64>(SPEC_CTRL);
@@ -281,6 +290,8 @@ function writeMsr(index: u32, value: u64): bool {
     return true;
   }
   if (index == MSR_PRED_CMD) return hasSpecCtrl() && value <= 1;
+  // nothing counts events
+  if (isAmdCounter(index)) return true;
   const kept = keptSlot(index);
   if (kept == 0) return false;
   // Microcode revision (AMD and Intel write it before reading): there is no microcode.
