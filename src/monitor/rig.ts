@@ -41,6 +41,22 @@ export class MonitorRig {
         saved.push({ path, data });
         return Promise.resolve();
       },
+      createFile: (path: string) => {
+        let data = new Uint8Array();
+        return Promise.resolve({
+          write: (more: Uint8Array) => {
+            const all = new Uint8Array(data.length + more.length);
+            all.set(data);
+            all.set(more, data.length);
+            data = all;
+            return Promise.resolve();
+          },
+          close: () => {
+            saved.push({ path, data });
+            return Promise.resolve();
+          },
+        });
+      },
       threadId: 4711,
     };
     const made = await createMachineFrom(configure(given, [], { streams: true }), host, {

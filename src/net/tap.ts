@@ -26,7 +26,8 @@ export interface TapLink {
   write(frame: Uint8Array): void;
   /** Calls when there is something to read, until the result is called. */
   watch(readable: () => void): () => void;
-  close(): void;
+  /** Done when the interface is free again. */
+  close(): Promise<void>;
 }
 
 export interface TapOptions {
@@ -108,7 +109,7 @@ export class TapNetdev implements Netdev {
     try {
       if (up !== 'no' && up !== '') host.runScript(up, link.name);
     } catch (error) {
-      link.close();
+      void link.close();
       throw error;
     }
     const off = (): void => {
@@ -154,14 +155,12 @@ export class TapNetdev implements Netdev {
     return this.#text;
   }
 
-  close(): Promise<void> {
-    if (!this.#closed) {
-      this.#closed = true;
-      this.#unwatch?.();
-      this.#down();
-      this.#link.close();
-    }
-    return Promise.resolve();
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#unwatch?.();
+    this.#down();
+    await this.#link.close();
   }
 
   #watch(): void {

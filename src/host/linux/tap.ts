@@ -31,6 +31,8 @@ export const linuxTapHost: TapHost = {
   openTap({ ifname, fd, header }) {
     const tap = fd === undefined ? openTap(ifname ?? '', header === 0 ? 0 : 12) : adoptTap(fd);
     let stopped = false;
+    /** Watchers in other threads: the descriptor stays theirs until they are done. */
+    const waiting = new Set<Promise<unknown>>();
     const failed = (error: unknown): boolean =>
       ['EAGAIN', 'EIO', 'EBADFD', 'ENOBUFS'].includes((error as { code?: string }).code ?? '');
     return {
@@ -55,22 +57,26 @@ export const linuxTapHost: TapHost = {
         let wanted = true;
         const turn = (): void => {
           if (!wanted || stopped) return;
-          libc()!
+          const one = libc()!
             .readable(tap.fd, WATCH_TURN)
             .then((some) => {
               if (some && wanted && !stopped) readable();
+            })
+            .finally(() => {
+              waiting.delete(one);
               turn();
-            }, turn);
+            });
+          waiting.add(one);
         };
         turn();
         return () => {
           wanted = false;
         };
       },
-      close() {
+      async close() {
         stopped = true;
-        // A watcher in another thread may still have the descriptor: it is let go first.
-        setTimeout(() => fs.closeSync(tap.fd), WATCH_TURN * 2).unref();
+        await Promise.allSettled(waiting);
+        fs.closeSync(tap.fd);
       },
     };
   },
