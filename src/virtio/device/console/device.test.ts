@@ -212,6 +212,39 @@ describe('virtio-serial control', () => {
     expect(chardev.text).toBe('');
   });
 
+  test('asks for news of buffers only while input waits, and after an earlier port on the same queue', () => {
+    const rig = controller();
+    const driver = new Driver(rig);
+    const seen: boolean[] = [];
+    const queue = rig.queues[d.receiveq(1)]!;
+    const ask = queue.setNotification.bind(queue);
+    queue.setNotification = (enabled) => {
+      seen.push(enabled);
+      ask(enabled);
+    };
+    const plug = (): { first: SerialPort; chardev: FakeChardev } => {
+      const chardev = new FakeChardev();
+      const first = port({ chardev, nr: 1 });
+      rig.device.addPort(first);
+      driver.poll();
+      driver.open(1);
+      return { first, chardev };
+    };
+    const { first, chardev } = plug();
+    driver.room(1, 16);
+    chardev.send('fits');
+    expect(seen).toEqual([false]);
+    chardev.send('waits');
+    expect(seen).toEqual([false, true]);
+    driver.room(1, 16);
+    expect(seen).toEqual([false, true, false]);
+    rig.device.removePort(first);
+    driver.poll();
+    // The queue is as the first port left it: the next one must not wait for news that it did not ask for.
+    plug().chardev.send('early');
+    expect(seen).toEqual([false, true, false, true]);
+  });
+
   test('a thousand plugs that the driver does not look at leave nothing behind', () => {
     const rig = controller();
     const driver = new Driver(rig, 0);

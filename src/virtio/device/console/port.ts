@@ -61,8 +61,8 @@ export class SerialPort implements CharFrontend {
   #guestConnected = false;
   /** The chain that the chardev has taken in part. */
   #held: { readonly chain: Chain; offset: number } | undefined;
-  /** The driver was asked not to notify of receive buffers. */
-  #deaf = false;
+  /** The driver was asked not to notify of receive buffers; unknown where an earlier port had the queue. */
+  #deaf: boolean | undefined;
   /** Between a console and its chardev. */
   #output: ConsoleOutput | undefined;
   /** The driver has said PORT_READY. Kept here for the controller. */
