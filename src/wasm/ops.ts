@@ -226,4 +226,7 @@ export const op = (type: ValType, opcode: number, a: Expr, b?: Expr): Expr => ne
 /** A vector (0xFD) operation by number (SIMD proposal numbering of the core specification §5.4.9). */
 export const simd = (type: ValType, opcode: number, operands: Expr[], immediates: number[] = []): Expr =>
   new PrefixOp(type, 0xfd, opcode, operands, immediates);
+/** Conversion to an integer that saturates (the 0xFC prefix); `a` is f32 or f64. */
+export const truncSat = (type: 'i32' | 'i64', a: Expr): Expr =>
+  new PrefixOp(type, 0xfc, (type === 'i64' ? 4 : 0) + (a.type === 'f64' ? 2 : 0), [a]);
 export const v128 = (bytes: readonly number[]): Expr => new Const128(bytes);

@@ -137,6 +137,8 @@ export const FCS = 2452;
 export const FDS = 2456;
 export const FIP = 2464;
 export const FDP = 2472;
+/** u32: exception flags that SSE arithmetic met unmasked; who raises #XM for them clears it. */
+export const SSE_PENDING = 2480;
 
 /** 64 bytes, aligned: where accesses that are not plain RAM inside one page are put together. */
 export const BOUNCE = 2560;

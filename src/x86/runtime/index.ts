@@ -3,6 +3,7 @@ export function rip(): u64 {
   return load<u64>(RIP);
 }
 export * from './softfloat-sse';
+export * from './sse-packed';
 export * from './system-half';
 export * from './x87-arith';
 export * from './x87-compare';

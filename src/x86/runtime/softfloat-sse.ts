@@ -1,8 +1,23 @@
-// Scalar SSE arithmetic in software: what translated code calls when the fast WebAssembly instruction would not leave
-// the right bits or flags (rounding other than to nearest, DAZ, FTZ, unmasked exceptions, flags not yet raised, NaNs).
-// Operands and results are bit patterns; MXCSR says how to round and receives the flags. SDM volume 1, chapter 11.
-import { MXCSR } from '../layout';
+// Scalar SSE arithmetic: what translated code calls when the fast WebAssembly instruction might not leave the right bits
+// or flags. What sse-exact.ts can show to be right is answered at once; the rest (rounding other than to nearest, NaNs,
+// denormals, flags to raise) is software. Operands and results are bit patterns; MXCSR says how to round and receives
+// the flags. SDM volume 1, chapter 11.
+import { MXCSR, SSE_PENDING } from '../layout';
 import { addSub, divide, multiply, squareRoot } from './softfloat-arith';
+import {
+  denormal32,
+  denormal64,
+  finite32,
+  finite64,
+  inexactUnseen,
+  nearest,
+  normal32,
+  normal64,
+  productExact64,
+  settled,
+  sumExact32,
+  sumExact64,
+} from './sse-exact';
 import {
   compare,
   convert,
@@ -31,7 +46,6 @@ import {
 
 const MXCSR_DAZ: u32 = 0x40;
 const MXCSR_FTZ: u32 = 0x8000;
-let pending: i32 = 0;
 
 function begin(): void {
   const m = load<u32>(MXCSR);
@@ -44,7 +58,8 @@ function begin(): void {
 function end(): void {
   const m = load<u32>(MXCSR);
   store<u32>(MXCSR, m | sfFlags);
-  pending |= sfFlags & ~(m >> 7);
+  const unmasked = sfFlags & ~(m >> 7);
+  if (unmasked) store<u32>(SSE_PENDING, load<u32>(SSE_PENDING) | unmasked);
 }
 
 /**
@@ -52,14 +67,9 @@ function end(): void {
  * (#UD while CR4.OSXMMEXCPT is clear) and writes no result. All lanes of a packed instruction may come before one call.
  */
 export function sse_pending(): i32 {
-  const p = pending;
-  pending = 0;
+  const p = load<i32>(SSE_PENDING);
+  store<u32>(SSE_PENDING, 0);
   return p;
-}
-
-/** 1 when nothing but a result matters: nearest rounding, no DAZ or FTZ, all masked, and PE already set. */
-export function sse_fast(): i32 {
-  return (load<u32>(MXCSR) & 0xffe0) == 0x1fa0 ? 1 : 0;
 }
 
 function single(a: i32, b: i32): void {
@@ -89,60 +99,138 @@ function done64(): i64 {
 }
 
 export function sse_add32(a: i32, b: i32): i32 {
+  if (nearest() && !denormal32(a) && !denormal32(b)) {
+    const x = reinterpret<f32>(a);
+    const y = reinterpret<f32>(b);
+    const s = x + y;
+    const bits = reinterpret<i32>(s);
+    // sums that are tiny are exact, but may be flushed or trap
+    if (finite32(s) && !denormal32(bits) && (settled() || sumExact32(x, y, s))) return bits;
+  }
   single(a, b);
   addSub(0);
   return done32();
 }
 
 export function sse_sub32(a: i32, b: i32): i32 {
+  if (nearest() && !denormal32(a) && !denormal32(b)) {
+    const x = reinterpret<f32>(a);
+    const y = reinterpret<f32>(b);
+    const s = x - y;
+    const bits = reinterpret<i32>(s);
+    // sums that are tiny are exact, but may be flushed or trap
+    if (finite32(s) && !denormal32(bits) && (settled() || sumExact32(x, -y, s))) return bits;
+  }
   single(a, b);
   addSub(1);
   return done32();
 }
 
 export function sse_mul32(a: i32, b: i32): i32 {
+  if (nearest() && !denormal32(a) && !denormal32(b)) {
+    const exact = <f64>reinterpret<f32>(a) * <f64>reinterpret<f32>(b);
+    const r = <f32>exact;
+    if ((normal32(r) && (settled() || <f64>r == exact)) || exact == 0) return reinterpret<i32>(r);
+  }
   single(a, b);
   multiply();
   return done32();
 }
 
 export function sse_div32(a: i32, b: i32): i32 {
+  if (nearest() && !denormal32(a) && !denormal32(b)) {
+    const x = reinterpret<f32>(a);
+    const y = reinterpret<f32>(b);
+    const r = x / y;
+    if (
+      normal32(r)
+        ? y != 0 && finite32(y) && (settled() || <f64>r * <f64>y == <f64>x)
+        : x == 0 && finite32(y) && y != 0
+    )
+      return reinterpret<i32>(r);
+  }
   single(a, b);
   divide();
   return done32();
 }
 
 export function sse_sqrt32(a: i32): i32 {
+  if (!(a << 1)) return a;
+  if (nearest() && a >= 0x00800000 && a < 0x7f800000) {
+    const x = reinterpret<f32>(a);
+    const r = sqrt<f32>(x);
+    if (settled() || <f64>r * <f64>r == <f64>x) return reinterpret<i32>(r);
+  }
   single(0, a);
   squareRoot();
   return done32();
 }
 
 export function sse_add64(a: i64, b: i64): i64 {
+  if (nearest() && !denormal64(a) && !denormal64(b)) {
+    const x = reinterpret<f64>(a);
+    const y = reinterpret<f64>(b);
+    const s = x + y;
+    const bits = reinterpret<i64>(s);
+    // sums that are tiny are exact, but may be flushed or trap
+    if (finite64(s) && !denormal64(bits) && (settled() || sumExact64(x, y, s))) return bits;
+  }
   double(a, b);
   addSub(0);
   return done64();
 }
 
 export function sse_sub64(a: i64, b: i64): i64 {
+  if (nearest() && !denormal64(a) && !denormal64(b)) {
+    const x = reinterpret<f64>(a);
+    const y = reinterpret<f64>(b);
+    const s = x - y;
+    const bits = reinterpret<i64>(s);
+    // sums that are tiny are exact, but may be flushed or trap
+    if (finite64(s) && !denormal64(bits) && (settled() || sumExact64(x, -y, s))) return bits;
+  }
   double(a, b);
   addSub(1);
   return done64();
 }
 
 export function sse_mul64(a: i64, b: i64): i64 {
+  if (nearest() && !denormal64(a) && !denormal64(b)) {
+    const r = reinterpret<f64>(a) * reinterpret<f64>(b);
+    // the product of infinity and zero is a NaN, not finite
+    if (normal64(r) ? settled() || productExact64(a, b) : (!(a << 1) || !(b << 1)) && finite64(r))
+      return reinterpret<i64>(r);
+  }
   double(a, b);
   multiply();
   return done64();
 }
 
 export function sse_div64(a: i64, b: i64): i64 {
+  if (nearest() && !denormal64(a) && !denormal64(b)) {
+    const x = reinterpret<f64>(a);
+    const y = reinterpret<f64>(b);
+    const r = x / y;
+    if (
+      normal64(r)
+        ? settled() || (r * y == x && productExact64(reinterpret<i64>(r), b))
+        : x == 0 && finite64(y) && y != 0
+    )
+      return reinterpret<i64>(r);
+  }
   double(a, b);
   divide();
   return done64();
 }
 
 export function sse_sqrt64(a: i64): i64 {
+  if (!(a << 1)) return a;
+  if (nearest() && a >= 0x0010000000000000 && a < 0x7ff0000000000000) {
+    const x = reinterpret<f64>(a);
+    const r = sqrt<f64>(x);
+    const bits = reinterpret<i64>(r);
+    if (settled() || (r * r == x && productExact64(bits, bits))) return bits;
+  }
   double(0, a);
   squareRoot();
   return done64();
@@ -196,6 +284,8 @@ export function sse_max64(a: i64, b: i64): i64 {
 }
 
 export function sse_cvt32to64(a: i32): i64 {
+  const x = reinterpret<f32>(a);
+  if (finite32(x) && !denormal32(a)) return reinterpret<i64>(<f64>x);
   begin();
   sfFormat(53, 1023);
   unpack32(a);
@@ -204,6 +294,10 @@ export function sse_cvt32to64(a: i32): i64 {
 }
 
 export function sse_cvt64to32(a: i64): i32 {
+  const x = reinterpret<f64>(a);
+  const r = <f32>x;
+  if (x == 0 && !(a << 1)) return reinterpret<i32>(r);
+  if (nearest() && normal32(r) && (settled() || <f64>r == x)) return reinterpret<i32>(r);
   begin();
   sfFormat(24, 127);
   unpack64(a);
@@ -217,6 +311,8 @@ function fromInteger(value: i64): void {
 }
 
 export function sse_cvti32to32(a: i32): i32 {
+  const r = <f32>a;
+  if (<f64>r == <f64>a || settled()) return reinterpret<i32>(r);
   fromInteger(a);
   sfFormat(24, 127);
   convert();
@@ -231,6 +327,9 @@ export function sse_cvti32to64(a: i32): i64 {
 }
 
 export function sse_cvti64to32(a: i64): i32 {
+  const r = <f32>a;
+  // below 2^63 the way back does not saturate
+  if (settled() || (abs<f32>(r) < 9223372036854775808.0 && <i64>r == a)) return reinterpret<i32>(r);
   fromInteger(a);
   sfFormat(24, 127);
   convert();
@@ -238,6 +337,8 @@ export function sse_cvti64to32(a: i64): i32 {
 }
 
 export function sse_cvti64to64(a: i64): i64 {
+  const r = <f64>a;
+  if (settled() || (abs<f64>(r) < 9223372036854775808.0 && <i64>r == a)) return reinterpret<i64>(r);
   fromInteger(a);
   sfFormat(53, 1023);
   convert();
@@ -252,24 +353,44 @@ function integer(bits: i32, truncate: i32): i64 {
 
 /** `truncate`: 1 for CVTT…, 0 to round as MXCSR says. */
 export function sse_cvt32toi32(a: i32, truncate: i32): i32 {
+  const x = reinterpret<f32>(a);
+  if (truncate || nearest()) {
+    const whole = truncate ? trunc<f32>(x) : f32.nearest(x);
+    if (abs<f32>(whole) < 2147483648.0 && (whole == x || inexactUnseen())) return <i32>whole;
+  }
   begin();
   unpack32(a);
   return <i32>integer(32, truncate);
 }
 
 export function sse_cvt32toi64(a: i32, truncate: i32): i64 {
+  const x = reinterpret<f32>(a);
+  if (truncate || nearest()) {
+    const whole = truncate ? trunc<f32>(x) : f32.nearest(x);
+    if (abs<f32>(whole) < 9223372036854775808.0 && (whole == x || inexactUnseen())) return <i64>whole;
+  }
   begin();
   unpack32(a);
   return integer(64, truncate);
 }
 
 export function sse_cvt64toi32(a: i64, truncate: i32): i32 {
+  const x = reinterpret<f64>(a);
+  if (truncate || nearest()) {
+    const whole = truncate ? trunc<f64>(x) : f64.nearest(x);
+    if (abs<f64>(whole) < 2147483648.0 && (whole == x || inexactUnseen())) return <i32>whole;
+  }
   begin();
   unpack64(a);
   return <i32>integer(32, truncate);
 }
 
 export function sse_cvt64toi64(a: i64, truncate: i32): i64 {
+  const x = reinterpret<f64>(a);
+  if (truncate || nearest()) {
+    const whole = truncate ? trunc<f64>(x) : f64.nearest(x);
+    if (abs<f64>(whole) < 9223372036854775808.0 && (whole == x || inexactUnseen())) return <i64>whole;
+  }
   begin();
   unpack64(a);
   return integer(64, truncate);
@@ -282,12 +403,26 @@ function integral(imm: i32): void {
 }
 
 export function sse_round32(a: i32, imm: i32): i32 {
+  const x = reinterpret<f32>(a);
+  const mode = imm & 4 ? (load<u32>(MXCSR) >> 13) & 3 : imm & 3;
+  if (x == x && !denormal32(a)) {
+    const r =
+      mode == 0 ? f32.nearest(x) : mode == 1 ? floor<f32>(x) : mode == 2 ? ceil<f32>(x) : trunc<f32>(x);
+    if (r == x || imm & 8 || inexactUnseen()) return reinterpret<i32>(r);
+  }
   single(0, a);
   integral(imm);
   return done32();
 }
 
 export function sse_round64(a: i64, imm: i32): i64 {
+  const x = reinterpret<f64>(a);
+  const mode = imm & 4 ? (load<u32>(MXCSR) >> 13) & 3 : imm & 3;
+  if (x == x && !denormal64(a)) {
+    const r =
+      mode == 0 ? f64.nearest(x) : mode == 1 ? floor<f64>(x) : mode == 2 ? ceil<f64>(x) : trunc<f64>(x);
+    if (r == x || imm & 8 || inexactUnseen()) return reinterpret<i64>(r);
+  }
   double(0, a);
   integral(imm);
   return done64();
@@ -307,13 +442,26 @@ function predicate(p: i32): i32 {
   return p & 4 ? truth ^ 1 : truth;
 }
 
+/** Predicate `p` of two numbers, neither of which is a NaN. */
+function ordered(equal: bool, less: bool, p: i32): i32 {
+  const q = p & 3;
+  const truth = (equal && !(q & 1)) || (less && (q == 1 || q == 2));
+  return <i32>truth ^ (p >> 2);
+}
+
 /** 1 when the predicate (0..7) holds. */
 export function sse_cmp32(a: i32, b: i32, p: i32): i32 {
+  const x = reinterpret<f32>(a);
+  const y = reinterpret<f32>(b);
+  if (x == x && y == y && !denormal32(a) && !denormal32(b)) return ordered(x == y, x < y, p);
   single(a, b);
   return predicate(p);
 }
 
 export function sse_cmp64(a: i64, b: i64, p: i32): i32 {
+  const x = reinterpret<f64>(a);
+  const y = reinterpret<f64>(b);
+  if (x == x && y == y && !denormal64(a) && !denormal64(b)) return ordered(x == y, x < y, p);
   double(a, b);
   return predicate(p);
 }
