@@ -47,8 +47,7 @@ export const CHARACTER = [
     takes: 'text',
     repeat: 'append',
     category: 'Character device',
-    synopsis:
-      '[mon:]stdio|unix:P,…|tcp:H:P,…|telnet:H:P,…|udp:H:P|file:F|pty|/dev/…|chardev:ID|null|none',
+    synopsis: '[mon:]stdio|unix:P,…|tcp:H:P,…|telnet:H:P,…|udp:H:P|file:F|pty|/dev/…|chardev:ID|null|none',
     help: 'Where COM1, COM2, … go',
   },
   {
