@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { AddressSpace } from '../core/bus.ts';
-import { ManualClock } from '../core/clock.ts';
+import { ManualClock, TimerQueue } from '../core/clock.ts';
 import { PIT_HZ, Pit } from './pit.ts';
 import { nsOfTick, ticksAt } from './ticks.ts';
 
@@ -131,6 +131,45 @@ describe('8254', () => {
     r.out(0x61, 1);
     r.clock.advance(nsOfTick(600, PIT_HZ));
     expect(r.in(0x61) & 0x20).toBe(0x20);
+  });
+
+  it('makes up for what it missed while the host was busy, one edge at a time', () => {
+    const ports = new AddressSpace('ports');
+    const timers = new TimerQueue();
+    let now = 0;
+    let edges = 0;
+    const clock = {
+      now: () => now,
+      wallClock: () => 0,
+      schedule: (deadline: number, fire: () => void) => timers.schedule(deadline, fire),
+    };
+    new Pit(ports, clock, { set: (value) => void (value && edges++) });
+    const period = 4e6;
+    ports.write(0x43, 1, 0x34);
+    for (const value of [4773 & 0xff, 4773 >> 8]) ports.write(0x40, 1, value);
+    const turn = (nanoseconds: number): number => {
+      now += nanoseconds;
+      const before = edges;
+      timers.run(now);
+      return edges - before;
+    };
+    turn(period);
+    // ten periods without a turn: one edge at once, the others in the next two periods
+    expect(turn(10 * period)).toBe(1);
+    let caught = 0;
+    for (let i = 0; i < 20; i++) {
+      const here = turn(period / 10);
+      expect(here).toBeLessThanOrEqual(1);
+      caught += here;
+    }
+    expect(caught).toBe(9 + 2);
+    for (let i = 0; i < 50; i++) caught += turn(period / 10);
+    expect(caught).toBe(9 + 2 + 5);
+    // an hour is not made up for
+    turn(3600e9);
+    caught = 0;
+    for (let i = 0; i < 1000; i++) caught += turn(period / 10);
+    expect(caught).toBeLessThan(100 + 105);
   });
 
   it('bounds the rate that a guest can ask for', () => {

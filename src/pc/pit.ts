@@ -12,6 +12,9 @@ import { MIN_PERIOD_NS, nsOfTick, ticksAt } from './ticks.ts';
 /** Hz of all three channels: a third of the colour-burst crystal's 14.31818 MHz, divided by four. */
 export const PIT_HZ = 1_193_182;
 
+/** Edges that are made up for at most: a host that slept for minutes is not made up for. */
+const MOST_OWED = 100;
+
 const PIT_PORT = 0x40;
 const SPEAKER_PORT = 0x61;
 const CONTROL = 3;
@@ -83,6 +86,9 @@ export class Pit {
   readonly #irq: IrqLine;
   #timer: Timer | undefined;
   #irqEnabled = true;
+  /** Periods of channel 0 since it was loaded that are dealt with, and how many edges are still to come for them. */
+  #counted = 0;
+  #owed = 0;
 
   /** @param irq IRQ 0, driven by the output of channel 0 */
   constructor(ports: AddressSpace, clock: Clock, irq: IrqLine) {
@@ -261,6 +267,8 @@ export class Pit {
       return;
     }
     this.#irq.set(outputAt(c, now));
+    this.#owed = 0;
+    this.#counted = Math.floor(ticksAt(now - c.loadTime, PIT_HZ) / c.count);
     const next = nextChange(c, now);
     if (next === undefined) return;
     this.#timer = this.#clock.schedule(next, () => this.#fire());
@@ -272,15 +280,21 @@ export class Pit {
       this.#schedule();
       return;
     }
-    // One rising edge for each period that ended, or one for all of them when we come late: what a controller that
-    // was not served in between would have kept. OUT is low for only one tick in mode 2, so the edge is made here.
+    // A rising edge for each period that ended. OUT is low for only one tick in mode 2, so the edge is made here.
     this.#irq.set(false);
     this.#irq.set(true);
     const now = this.#clock.now();
     const period = c.count;
-    const elapsed = ticksAt(now - c.loadTime, PIT_HZ);
-    const nextTick = (Math.floor(elapsed / period) + 1) * period;
-    const next = Math.max(c.loadTime + nsOfTick(nextTick, PIT_HZ), now + MIN_PERIOD_NS);
+    const periods = Math.floor(ticksAt(now - c.loadTime, PIT_HZ) / period);
+    // When a busy host lets us come late, the missed ones follow soon, one by one, as QEMU's lost_tick_policy=delay has
+    // it: Linux decides by five of them within a few milliseconds of its own whether the timer is connected.
+    const length = nsOfTick(period, PIT_HZ);
+    const ended = this.#owed + periods - this.#counted;
+    this.#owed = length < 2 * MIN_PERIOD_NS ? 0 : Math.max(0, Math.min(ended, MOST_OWED + 1) - 1);
+    this.#counted = periods;
+    const nextTick = c.loadTime + nsOfTick((periods + 1) * period, PIT_HZ);
+    const soon = this.#owed > 0 ? Math.min(nextTick, now + length / 8) : nextTick;
+    const next = Math.max(soon, now + MIN_PERIOD_NS);
     this.#timer = this.#clock.schedule(next, () => this.#fire());
   }
 }
