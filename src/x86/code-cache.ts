@@ -26,8 +26,12 @@ export interface Block {
   readonly nextPage: number;
   /** How the block ends: a control transfer or system instruction, running on, or an undecodable one. */
   readonly end: 'transfer' | 'continue' | 'invalid';
+  /** Address of the last targets (TARGETS of u64, 0 = none yet), for a block that ends with an indirect jump or call. */
+  readonly targets: number;
   /** The region that starts here: table index and entry point. */
   region: RegionEntry | undefined;
+  /** Has been part of a region. */
+  warm: boolean;
   /** Regions that begin here check accesses one by one. */
   scattered: boolean;
 }
@@ -42,6 +46,7 @@ export interface Region {
   /** Physical pages that its code lies in. */
   readonly pages: readonly number[];
   readonly blocks: readonly Block[];
+  readonly instructions: number;
   /** How often it could not run because a page was mapped elsewhere. */
   remapped: number;
   /** How often accesses that it checks together were not within one page. */
@@ -71,7 +76,8 @@ export class CodeCache {
   readonly #decoder: Decoder;
   readonly #handlers: HandlerLibrary;
   readonly #pages = new Map<number, CodePage>();
-  readonly #hotThreshold: number;
+  /** Executions after which a block is hot. */
+  readonly hotThreshold: number;
   #next = L.RECORDS;
   readonly #byIndex = new Map<number, Region>();
   /** Regions taken out of use; their table slots are given back when no region can be running. */
@@ -91,7 +97,7 @@ export class CodeCache {
     this.#hash = new DataView(buffer, L.HASH, L.HASH_ENTRIES * 16);
     this.#decoder = decoder;
     this.#handlers = handlers;
-    this.#hotThreshold = hotThreshold;
+    this.hotThreshold = hotThreshold;
   }
 
   /** Fills the hash entry (address in memory) for code at `physical`, decoding it first if need be. */
@@ -113,6 +119,22 @@ export class CodeCache {
       if (second === known.nextPage) return known;
     }
     return this.#decode(physical, mode, linear);
+  }
+
+  /** How often the interpreter has run a block; Infinity for one that has been found worth translating. */
+  executions(block: Block): number {
+    return block.warm ? Infinity : this.hotThreshold - this.#view.getInt32(block.address, true);
+  }
+
+  /** Addresses that the indirect branch at the end of a block went to of late, the most frequent first. */
+  recentTargets(block: Block): bigint[] {
+    const counts = new Map<bigint, number>();
+    if (block.targets === 0) return [];
+    for (let i = 0; i < L.TARGETS; i++) {
+      const target = this.#view.getBigUint64(block.targets + 8 * i, true);
+      if (target !== 0n) counts.set(target, (counts.get(target) ?? 0) + 1);
+    }
+    return [...counts].sort((a, b) => b[1] - a[1]).map(([target]) => target);
   }
 
   peek(physical: number, mode: number): Block | undefined {
@@ -155,7 +177,8 @@ export class CodeCache {
     const code = mode & L.MODE_CODE;
     const page = Math.floor(physical / 4096);
     const base = this.#pageAddress(page) >>> 0;
-    if (this.#next + BLOCK_HEADER + (MAX_BLOCK_INSNS + 2) * L.REC_BYTES > L.RECORDS_END) this.flushAll();
+    if (this.#next + BLOCK_HEADER + (MAX_BLOCK_INSNS + 2) * L.REC_BYTES + 8 * L.TARGETS > L.RECORDS_END)
+      this.flushAll();
     const long = code === 2;
     const address = this.#next;
     let record = address + BLOCK_HEADER;
@@ -215,11 +238,18 @@ export class CodeCache {
         }
       }
     this.#handlers.flush();
+    let targets = 0;
+    if (end === 'transfer' && jumpsIndirectly(insns.at(-1)!)) {
+      targets = record;
+      this.#bytes.fill(0, record, record + 8 * L.TARGETS);
+      record += 8 * L.TARGETS;
+    }
     this.#next = (record + 15) & ~15;
-    this.#view.setInt32(address, this.#hotThreshold, true);
+    this.#view.setInt32(address, this.hotThreshold, true);
     this.#view.setUint32(address + 4, insns.length, true);
     setUint64(this.#view, address + 8, physical);
     setUint64(this.#view, address + 16, nextPage < 0 ? 0 : nextPage * 4096 + 1);
+    this.#view.setUint32(address + 24, targets, true);
     const block: Block = {
       physical,
       mode,
@@ -227,6 +257,8 @@ export class CodeCache {
       insns,
       nextPage,
       end,
+      targets,
+      warm: false,
       region: undefined,
       scattered: false,
     };
@@ -308,9 +340,10 @@ export class CodeCache {
     this.#byIndex.set(region.index, region);
     for (const page of region.pages) this.#pageOf(page).regions.add(region);
     for (const [number, block] of region.blocks.entries()) {
+      block.warm = true;
       if (!entries.has(number)) {
         // may yet become hot by itself, when control comes to it in other ways
-        if (block.region === undefined) this.#view.setInt32(block.address, this.#hotThreshold, true);
+        if (block.region === undefined) this.#view.setInt32(block.address, this.hotThreshold, true);
         continue;
       }
       block.region = { region, entry: number };
@@ -343,7 +376,7 @@ export class CodeCache {
     if (region === undefined || ++region.scattered !== MAX_SCATTERED) return;
     for (const block of region.blocks) {
       block.scattered = true;
-      this.#view.setInt32(block.address, this.#hotThreshold, true);
+      this.#view.setInt32(block.address, this.hotThreshold, true);
     }
     this.#removeRegion(region);
   }
@@ -354,7 +387,7 @@ export class CodeCache {
     if (region === undefined || ++region.remapped < MAX_REMAPPED) return;
     this.#removeRegion(region);
     for (const page of region.pages) this.#pageOf(page).alone = true;
-    for (const { address } of region.blocks) this.#view.setInt32(address, this.#hotThreshold, true);
+    for (const { address } of region.blocks) this.#view.setInt32(address, this.hotThreshold, true);
   }
 
   /** True when regions of this physical page are to keep to it. */
@@ -453,6 +486,13 @@ function crossingKey({ physical, mode }: Block): number {
 function setUint64(view: DataView, at: number, value: number): void {
   view.setUint32(at, value % 0x1_0000_0000, true);
   view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
+}
+
+/** A jump or call whose target is in a register or in memory. */
+function jumpsIndirectly(insn: Insn): boolean {
+  const { name } = insn.def;
+  const kind = insn.operands[0]?.kind;
+  return (name === 'jmp' || name === 'call') && (kind === 'gpr' || kind === 'mem');
 }
 
 /** True when nothing may follow an instruction in its block. */

@@ -251,6 +251,9 @@ export const HASH_BITS = 18;
 export const RECORDS = 31457280;
 export const RECORDS_END = 132120576;
 
+/** How many targets of an indirect branch are remembered for the translator; a power of two. */
+export const TARGETS = 8;
+
 /** Guest RAM. */
 export const RAM_BASE = 134217728;
 

@@ -42,6 +42,7 @@ import {
   STAT_INTERP_INSNS,
   STAT_REGION_EXITS,
   STAT_REGION_RUNS,
+  TARGETS,
   TLB_BASE,
   TLB_ENTRIES,
   TLB_ENTRY_SHIFT,
@@ -74,6 +75,8 @@ const ENTRY_REGION = 12;
  * instruction runs into the next page (0 otherwise); then the records. */
 const BLOCK_COUNTDOWN = 0;
 const BLOCK_NEXT_PAGE = 16;
+/** u32: where the last few targets of an indirect jump or call at the end go (TARGETS of u64 each), or 0. */
+const BLOCK_TARGETS = 24;
 const BLOCK_RECORDS = 32;
 
 /** Why `run` came back: RunResult of cpu.ts. */
@@ -243,6 +246,8 @@ export function run(): i32 {
     }
     if (left) countExit(load<i32>(entry, ENTRY_BLOCK) + BLOCK_RECORDS);
     interpret(load<i32>(entry, ENTRY_BLOCK) + BLOCK_RECORDS, linear & ~0xfff, single);
+    const targets = load<i32>(block, BLOCK_TARGETS);
+    if (targets != 0) store<u64>(targets + ((countdown & (TARGETS - 1)) << 3), load<u64>(RIP));
     if (attention & ATTENTION_TRAP) trapAfter();
   }
   // oxlint-disable-next-line no-unreachable -- AssemblyScript does not see that the loop never ends

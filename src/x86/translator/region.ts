@@ -9,9 +9,13 @@ import { effectsOf } from './effects.ts';
 /** Bounds: V8's optimising compiler takes more than linear time in the size of a function. */
 const MAX_BLOCKS = 60;
 const MAX_INSNS = 400;
-const MAX_PAGES = 4;
-/** How far away a page may be, in pages. */
-export const MAX_PAGE_DISTANCE = 1024;
+const MAX_PAGES = 8;
+/** How far away a page may be, in pages: offsets in bytes must leave room in a 64-bit number (RegionEmitter.where). */
+const MAX_PAGE_DISTANCE = 2 ** 30;
+/** A block joins a region of another when it runs at least once for so many times that the hot block does. */
+const MIN_SHARE = 16;
+/** Code of other pages that has a region of at most so many instructions is copied; a larger one is called. */
+const MAX_COPIED = 60;
 const PAGE = 4096;
 
 /** A run of instructions with one entry, its first. Blocks never overlap here: each ends where another starts. */
@@ -35,6 +39,8 @@ export interface Selection {
   readonly pages: ReadonlyMap<number, number>;
   /** Offsets of blocks where control comes back from outside: after calls, after instructions done outside. */
   readonly sites: readonly number[];
+  /** For blocks, by offset, that end with an indirect jump or call: offsets where it is expected to go. */
+  readonly expected: ReadonlyMap<number, readonly number[]>;
 }
 
 /** Blocks that begin with an instruction which may touch all state are left to the interpreter. */
@@ -68,11 +74,13 @@ function successors(block: Block): Successors {
 
 /**
  * The region of a hot block, or undefined when it cannot be translated.
+ * @param linear where the hot block is mapped
  * @param mapped physical page of the page `distance` pages away from the hot block's, or -1 when that is not known
  */
 export function selectRegion(
   cache: CodeCache,
   hot: Block,
+  linear: bigint,
   mapped: (distance: number) => number,
 ): Selection | undefined {
   const home = Math.floor(hot.physical / PAGE);
@@ -89,6 +97,8 @@ export function selectRegion(
   };
   let insns = 0;
   const sites = new Set<number>();
+  const expected = new Map<number, readonly number[]>();
+  const enough = Math.floor(cache.hotThreshold / MIN_SHARE);
   for (let at = 0; at < queue.length; at++) {
     const offset = queue[at]!;
     if (chosen.has(offset)) continue;
@@ -98,8 +108,11 @@ export function selectRegion(
     const block = cache.peek(physicalPage * PAGE + (offset - page), hot.mode);
     const first = block?.insns[0];
     if (block === undefined || first === undefined || !isTranslatable(first)) continue;
-    // code of other pages that has a region already is called there, not copied
-    if (page !== 0 && block.region !== undefined) continue;
+    const region = block.region?.region;
+    if (
+      region === undefined ? cache.executions(block) < enough : page !== 0 && region.instructions > MAX_COPIED
+    )
+      continue;
     // an instruction that runs into the next page needs that page to be checked, too
     if (block.nextPage >= 0 && (pages.get(page + PAGE) ?? -1) !== block.nextPage) continue;
     if (chosen.size >= MAX_BLOCKS || insns + block.insns.length > MAX_INSNS) break;
@@ -108,6 +121,11 @@ export function selectRegion(
     insns += block.insns.length;
     const { targets, site } = successors(block);
     for (const target of targets) queue.push(page + target);
+    if (block.targets !== 0) {
+      const offsets = cache.recentTargets(block).map((target) => Number(target - (linear & ~0xfffn)));
+      expected.set(offset, offsets);
+      queue.push(...offsets);
+    }
     if (site !== undefined) {
       queue.push(page + site);
       sites.add(page + site);
@@ -116,7 +134,7 @@ export function selectRegion(
   if (!chosen.has(hot.physical % PAGE)) return undefined;
   const offsets = [...chosen.keys()].sort((a, b) => a - b);
   const blocks = offsets.map((offset) => cut(offset, chosen));
-  return { hot, blocks, pages, sites: offsets.filter((offset) => sites.has(offset)) };
+  return { hot, blocks, pages, sites: offsets.filter((offset) => sites.has(offset)), expected };
 }
 
 /** A block up to where another one starts, or up to the first instruction that is not translated. */

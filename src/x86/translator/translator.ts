@@ -89,7 +89,7 @@ export class Translator {
   enqueue(hot: Block, linear: bigint): void {
     if ((hot.mode & L.MODE_CODE) !== 2) return;
     // chosen now: how the neighbouring pages are mapped may be another thing later
-    const selection = selectRegion(this.#cache, hot, (distance) => this.#mapped(linear, distance));
+    const selection = selectRegion(this.#cache, hot, linear, (distance) => this.#mapped(linear, distance));
     if (selection === undefined) return;
     this.#linear.set(selection, linear);
     this.#queue.push(selection);
@@ -170,12 +170,13 @@ export class Translator {
         index,
         pages: [...selection.pages.values()],
         blocks,
+        instructions: selection.blocks.reduce((sum, block) => sum + block.insns.length, 0),
         remapped: 0,
         scattered: 0,
       };
       this.#engine.table.set(index, exports[`r${i}`] as () => number);
       this.#cache.addRegion(region, entries);
-      this.instructions += selection.blocks.reduce((sum, block) => sum + block.insns.length, 0);
+      this.instructions += region.instructions;
     }
     this.regions += batch.length;
     this.modules++;

@@ -152,8 +152,15 @@ class RegionWriter {
         offsets.push(page + target.reg);
         if (name !== 'call' && name !== 'jmp') offsets.push(page + last.offset + last.length);
       } else if (name === 'ret') offsets.push(...this.#returnSites);
+      else offsets.push(...this.#expected(block));
     }
     return [...new Set(offsets)].map((offset) => this.#position.get(offset)).filter((i) => i !== undefined);
+  }
+
+  /** Offsets in the region where the indirect jump or call at the end of a block is expected to go. */
+  #expected({ block, insns, offset }: RegionBlock): number[] {
+    if (insns.length < block.insns.length) return [];
+    return (this.#selection.expected.get(offset) ?? []).filter((target) => this.#position.has(target));
   }
 
   /** A sequence of items: the function's, or the body of a loop. */
@@ -236,9 +243,8 @@ class RegionWriter {
         else this.#enter(target);
       },
       gotoRip: (rip, kind) => {
-        if (kind === 'return')
-          for (const site of this.#returnSites)
-            f.if(w.eq(rip, w.add(e.vbase, w.i64(site))), () => this.#enter(this.#position.get(site)!));
+        for (const target of kind === 'return' ? this.#returnSites : this.#expected(region))
+          f.if(w.eq(rip, w.add(e.vbase, w.i64(target))), () => this.#enter(this.#position.get(target)!));
         f.set(e.rip, rip);
         f.br(this.#exit);
       },
