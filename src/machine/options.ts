@@ -33,9 +33,12 @@ type Present<Types extends readonly unknown[]> = readonly Exclude<Types[number],
 export type ChardevOptions = Variants<Present<typeof CHARDEV_TYPES>, 'backend'>;
 export type NetdevOptions = Variants<Present<typeof NETDEV_TYPES>, 'type'>;
 export type ObjectOptions = Variants<typeof OBJECT_TYPES, 'qom-type'>;
+/** Of each of several types. */
+type WithoutId<T> = T extends unknown ? Omit<T, 'id'> : never;
+
 export type NicOptions =
   | { readonly type: 'none' }
-  | (Omit<NetdevOptions, 'id'> & Readonly<OptionsOf<typeof NIC_PROPERTIES>>);
+  | (WithoutId<NetdevOptions> & Readonly<OptionsOf<typeof NIC_PROPERTIES>>);
 
 /** `-device`: the properties depend on the driver (`-device DRIVER,help` lists them). */
 export interface DeviceOptions {
