@@ -276,10 +276,11 @@ class MachineBoard implements PcBoard {
     this.#leaving.set(placed, now);
   }
 
-  /** Ports come and go on any controller; ISA never had it, and of PCI buses those with slots that can be plugged. */
+  /** Ports come and go on any controller, PCI functions where there are slots for it, and nothing else. */
   #checkHotplug(type: BusType, bus: () => PciBus): void {
     if (type === 'virtio-serial-bus') return;
-    const { name, hotplug } = type === 'PCI' ? bus() : { name: 'isa.0', hotplug: false };
+    const fixed = { name: type === 'ISA' ? 'isa.0' : 'virtio-mmio-bus.0', hotplug: false };
+    const { name, hotplug } = type === 'PCI' ? bus() : fixed;
     if (!hotplug) throw new UsageError(`Bus '${name}' does not support hotplugging`);
   }
 
@@ -388,6 +389,7 @@ class MachineBoard implements PcBoard {
       random: (view) => host.random(view),
       pciBus: (request) => this.#pciBus(request),
       plugPci: (fn, request) => this.#plugPci(fn, request),
+      plugMmio: (make) => this.platform.addVirtioMmio(make),
       isaIrq: (irq) => this.platform.isaIrq(irq),
       attachSerial: (index, request) => this.#attachSerial(index, request),
       portNames: new Set(),
@@ -464,7 +466,10 @@ class MachineBoard implements PcBoard {
       if (bus.type !== type) throw new UsageError(`Device '${device}' can't go on ${bus.type} bus`);
       return bus.owner;
     }
-    const bus = this.#latestBus(type, this.platform.pci);
+    const outside = this.placed.findLast(
+      ({ device, deviceClass }) => deviceClass?.bus === 'virtio-bus' && device.carries?.type === type,
+    );
+    const bus = this.#latestBus(type, this.platform.pci) ?? outside?.device.carries;
     if (bus !== undefined) return bus.owner;
     throw new UsageError(
       `No '${type}' bus found for device '${device}' (add -device virtio-serial in front of it)`,

@@ -2,7 +2,7 @@
  * The classes of devices that -device can plug: one line each in `DEVICE_CLASSES`. A class declares its properties
  * once; the command line, the help texts, the reference and the library's types are read from them.
  */
-import type { AddressSpace } from '../core/bus.ts';
+import type { AddressSpace, IoHandler } from '../core/bus.ts';
 import type { Clock } from '../core/clock.ts';
 import { UsageError } from '../core/errors.ts';
 import type { IrqLine } from '../core/irq.ts';
@@ -27,7 +27,7 @@ import type { Emitter } from './events.ts';
 import type { MachineControl, MachineEvents } from './machine.ts';
 
 /** Where a device is plugged, by the names that `-device help` shows. */
-export type BusType = 'PCI' | 'ISA' | 'virtio-serial-bus';
+export type BusType = 'PCI' | 'ISA' | 'virtio-bus' | 'virtio-serial-bus';
 
 /** A bus that a device carries. */
 export interface DeviceBus {
@@ -78,6 +78,8 @@ export interface DeviceContext {
   pciBus(request: DeviceRequest): PciBus;
   /** Puts a function on that bus: at `addr`, or in the first free slot. */
   plugPci(fn: PciFunction, request: DeviceRequest): void;
+  /** Maps registers for a virtio device outside PCI; `make` gets their interrupt line. @throws UsageError */
+  plugMmio<T extends IoHandler>(make: (line: IrqLine) => T): T;
   isaIrq(irq: number): IrqLine;
   /** Adds a serial port that the platform knows of (for ACPI). */
   attachSerial(index: number, request: DeviceRequest): void;

@@ -97,6 +97,9 @@ export interface PlatformInfo {
    * (slot * 8 + function) of the bridges between the root bus and it, none for the root bus itself.
    */
   readonly hotplugBuses: readonly (readonly number[])[];
+  /** Registers of virtio devices outside PCI, and the interrupt that they share. */
+  readonly virtioMmio: readonly AddressWindow[];
+  readonly virtioMmioGsi: number;
   /** General-purpose event of PCI hot-plug: _E01. */
   readonly pciHotplugGpe: number;
   /** fw_cfg: selector at the base, DMA at +4. */
@@ -108,6 +111,12 @@ export const PC = {
   lapicAddress: 0xfee00000,
   ioapicAddress: 0xfec00000,
   hpetAddress: 0xfed00000,
+  /** Between I/O APIC and HPET nothing of the PC lies. */
+  virtioMmioAddress: 0xfec80000,
+  virtioMmioSize: 0x200,
+  virtioMmioSlots: 32,
+  /** Level-triggered and free: the PIRQs are at 10 and 11. */
+  virtioMmioGsi: 5,
   ecamAddress: 0xb0000000,
   ecamSize: 0x10000000,
   rcbaAddress: 0xfed1c000,
@@ -155,6 +164,7 @@ export function platformFacts(
     readonly hpet: boolean;
     readonly serialPorts?: readonly SerialPortInfo[];
     readonly hotplugBuses?: readonly (readonly number[])[];
+    readonly virtioMmio?: readonly AddressWindow[];
   },
 ): PlatformInfo {
   const pc = machine === 'pc';
@@ -212,6 +222,8 @@ export function platformFacts(
     hasKeyboardController: true,
     pciHotplugPort: pc ? { base: 0xae00, size: 0x18 } : { base: 0xcc0, size: 0x18 },
     hotplugBuses: options.hotplugBuses ?? (pc ? [[]] : []),
+    virtioMmio: options.virtioMmio ?? [],
+    virtioMmioGsi: PC.virtioMmioGsi,
     pciHotplugGpe: 1,
     fwCfgPort: PC.fwCfgPort,
   };

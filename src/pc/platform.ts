@@ -20,6 +20,7 @@ import { E820_RAM, FW_CFG, FwCfg, encodeE820 } from './fwcfg.ts';
 import { Hpet } from './hpet.ts';
 import { I8042 } from './i8042.ts';
 import {
+  type AddressWindow,
   type MachineType,
   PC,
   type PlatformInfo,
@@ -97,6 +98,7 @@ export class Platform {
   readonly #options: PlatformOptions;
   readonly #gsis: readonly SharedIrqLine[];
   readonly #chipset: Chipset;
+  readonly #virtioMmio: AddressWindow[] = [];
   readonly #resets: (() => void)[];
 
   constructor(options: PlatformOptions) {
@@ -218,6 +220,7 @@ export class Platform {
       ramAbove4G: ramIn(this.#options.memory, 2 ** 32, Number.POSITIVE_INFINITY),
       hpet: this.#options.hpet !== false,
       serialPorts: SERIAL_PORTS.filter((port) => this.serial[port.index] !== undefined),
+      virtioMmio: this.#virtioMmio,
       hotplugBuses: hotplug === undefined ? [] : hotplug.buses.map((bus) => wayTo(bus)),
     });
   }
@@ -267,6 +270,22 @@ export class Platform {
     this.serial[index] = uart;
     if (chardev !== undefined) uart.attach(chardev);
     return uart;
+  }
+
+  /**
+   * Maps the registers of a virtio device outside PCI, where the tables tell the guest of them.
+   * @throws UsageError when all windows are taken
+   */
+  addVirtioMmio<T extends IoHandler>(make: (line: IrqLine) => T): T {
+    const { virtioMmioAddress, virtioMmioSize: size, virtioMmioSlots, virtioMmioGsi } = PC;
+    const slot = this.#virtioMmio.length;
+    if (slot === virtioMmioSlots)
+      throw new UsageError(`there are no more than ${virtioMmioSlots} virtio devices outside PCI`);
+    const window = { base: virtioMmioAddress + slot * size, size };
+    const handler = make(this.gsi(virtioMmioGsi));
+    this.#options.mmio.add({ name: 'virtio-mmio', ...window, handler });
+    this.#virtioMmio.push(window);
+    return handler;
   }
 
   /** The power button: a guest in ACPI mode shuts down. */

@@ -23,20 +23,22 @@ const PORTS = [1, 2, 3, 4];
 const HOT = 9;
 /** Bytes that are on their way through the guest and back, at most, on each port. */
 const WINDOW = 16384;
+/** How often what came back is replaced. */
+const REFILL_MS = 50;
 
 /** Sends a stream of bytes that can be computed, and holds what comes back against it. */
 class EchoCheck {
   readonly #socket: net.Socket;
   #sent = 0;
   #back = 0;
-  #stopped = false;
+  readonly #timer: NodeJS.Timeout;
   error: string | undefined;
 
   constructor(socket: net.Socket, seed: number) {
     this.#socket = socket;
     const byteAt = (at: number): number => (at * 131 + seed * 17 + (at >> 8)) & 0xff;
     const more = (): void => {
-      while (!this.#stopped && this.#sent - this.#back < WINDOW) {
+      while (this.#sent - this.#back < WINDOW) {
         const from = this.#sent;
         this.#sent += 1024;
         socket.write(Uint8Array.from({ length: 1024 }, (_, index) => byteAt(from + index)));
@@ -48,8 +50,9 @@ class EchoCheck {
           this.error = `byte ${this.#back} came back as ${byte}, not as ${byteAt(this.#back)}`;
         this.#back++;
       }
-      more();
     });
+    // Always something on its way, without keeping the guest from all else.
+    this.#timer = setInterval(more, REFILL_MS);
     more();
   }
 
@@ -59,7 +62,7 @@ class EchoCheck {
 
   /** Sends no more, and waits for the rest. @throws when it does not come in a minute */
   async finish(): Promise<void> {
-    this.#stopped = true;
+    clearInterval(this.#timer);
     for (let i = 0; i < 600 && this.#back < this.#sent; i++) await pause(100);
     if (this.#back < this.#sent) throw new Error(`${this.#sent - this.#back} bytes did not come back`);
     if (this.error !== undefined) throw new Error(this.error);

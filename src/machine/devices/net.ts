@@ -4,7 +4,7 @@ import { VirtioNet } from '../../virtio/device/net/device.ts';
 import { netSettings } from '../../virtio/device/net/properties.ts';
 import type { DeviceContext, DeviceRequest, PluggedDevice } from '../registry.ts';
 import { plugVirtio } from './virtio-pci.ts';
-import type { VirtioVariant } from './virtio-pci.ts';
+import type { VirtioPlace } from './virtio-pci.ts';
 
 /** QEMU's addresses for cards without `mac=`: the last byte counts up from 56h. */
 const MAC_PREFIX = '52:54:00:12:34:';
@@ -21,7 +21,7 @@ function freeMac(used: Set<string>): string {
 export function createNet(
   context: DeviceContext,
   request: DeviceRequest,
-  variant: VirtioVariant,
+  variant: VirtioPlace,
 ): PluggedDevice {
   const { values } = request;
   const path = `${context.path()}/virtio-backend`;
@@ -38,12 +38,12 @@ export function createNet(
     ...(netdev === undefined ? {} : { netdev }),
     onRxFilterChanged: () => context.events.emit('rxFilter', request.id, path),
   });
-  const pci = plugVirtio(context, request, device, variant);
+  const carrier = plugVirtio(context, request, device, variant);
   context.macs.add(mac);
   return {
     id: request.id,
     className: request.className,
-    pci,
+    ...carrier,
     close: () => {
       device.close();
       context.macs.delete(mac);

@@ -6,14 +6,14 @@ import { SerialPort } from '../../virtio/device/console/port.ts';
 import { portNumber, portProperties, serialSettings } from '../../virtio/device/console/properties.ts';
 import type { DeviceClass, DeviceContext, DeviceRequest, PluggedDevice } from '../registry.ts';
 import { plugVirtio } from './virtio-pci.ts';
-import type { VirtioVariant } from './virtio-pci.ts';
+import type { VirtioPlace } from './virtio-pci.ts';
 
 export const SERIAL_BUS = 'virtio-serial-bus';
 
 export function createController(
   context: DeviceContext,
   request: DeviceRequest,
-  variant: VirtioVariant,
+  variant: VirtioPlace,
 ): PluggedDevice {
   const settings = serialSettings(request.values);
   const device = new VirtioSerial({
@@ -25,11 +25,11 @@ export function createController(
   });
   // One vector for configuration changes and one for each port, within what a driver can count in a byte.
   const vectors = Math.min(settings.maxPorts + 1, 256);
-  const pci = plugVirtio(context, request, device, variant, { vectors });
+  const carrier = plugVirtio(context, request, device, variant, { vectors });
   return {
     id: request.id,
     className: request.className,
-    pci,
+    ...carrier,
     carries: {
       name: context.busName(SERIAL_BUS, request.id),
       type: SERIAL_BUS,

@@ -5,6 +5,7 @@ import type { VirtioPciOptions } from '../../virtio/transport/pci.ts';
 import { VirtioPci } from '../../virtio/transport/pci.ts';
 import { UsageError } from '../../core/errors.ts';
 import type { DeviceContext, DeviceRequest } from '../registry.ts';
+import { plugVirtioMmio } from './virtio-mmio.ts';
 
 const ON_OFF = 'on/off';
 const bit = <const N extends string>(name: N, value: boolean, ignored?: string) =>
@@ -55,6 +56,15 @@ export const PCI_PROPERTIES = [
 const REFUSED = ['packed', 'iommu_platform', 'ats', 'modern-pio-notify'] as const;
 
 export type VirtioVariant = 'generic' | 'transitional' | 'non-transitional';
+/** The same, or a window of registers outside PCI. */
+export type VirtioPlace = VirtioVariant | 'mmio';
+
+/** What carries a virtio device. */
+export interface VirtioCarrier {
+  readonly pci?: VirtioPci;
+  /** At a reset of the machine, for what no bus resets. */
+  reset?(): void;
+}
 
 /** The transport's options out of the properties. */
 export function transportOptions(
@@ -83,14 +93,18 @@ export function transportOptions(
   };
 }
 
-/** Puts a virtio device into a PCI function and that on the bus. */
+/** Puts a virtio device into a PCI function and that on the bus, or behind a window of registers. */
 export function plugVirtio(
   context: DeviceContext,
   request: DeviceRequest,
   device: VirtioDevice,
-  variant: VirtioVariant,
+  variant: VirtioPlace,
   defaults: VirtioPciOptions = {},
-): VirtioPci {
+): VirtioCarrier {
+  if (variant === 'mmio') {
+    const transport = plugVirtioMmio(context, request, device);
+    return { reset: () => transport.reset() };
+  }
   const options = { ...defaults, ...transportOptions(request.values, request.given, variant) };
   const { vectors } = options;
   if (vectors !== undefined && vectors > MSIX_MAX) {
@@ -102,5 +116,5 @@ export function plugVirtio(
   const environment = { memory: context.memory, tracer: context.tracer };
   const fn = new VirtioPci(device, environment, { ...options, expressPort });
   context.plugPci(fn, request);
-  return fn;
+  return { pci: fn };
 }

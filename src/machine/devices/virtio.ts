@@ -13,12 +13,13 @@ import type { DeviceClass, DeviceContext, DeviceRequest, PluggedDevice } from '.
 import { createNet } from './net.ts';
 import { createController, portClasses } from './serial.ts';
 import { PCI_PROPERTIES, plugVirtio } from './virtio-pci.ts';
-import type { VirtioVariant } from './virtio-pci.ts';
+import type { VirtioPlace, VirtioVariant } from './virtio-pci.ts';
+import { MMIO_PROPERTIES } from './virtio-mmio.ts';
 
-type Maker = (context: DeviceContext, request: DeviceRequest, variant: VirtioVariant) => PluggedDevice;
+type Maker = (context: DeviceContext, request: DeviceRequest, variant: VirtioPlace) => PluggedDevice;
 
-/** `NAME-pci` with its alias, and the transitional and non-transitional forms. */
-function pciClasses(
+/** `NAME-pci` with its alias, the transitional and non-transitional forms, and `NAME-device` outside PCI. */
+function classes(
   name: string,
   category: DeviceCategory,
   own: readonly Property[],
@@ -41,13 +42,20 @@ function pciClasses(
     form('generic', '', common),
     form('non-transitional', '-non-transitional', fixed),
     form('transitional', '-transitional', fixed),
+    {
+      name: `${name}-device`,
+      bus: 'virtio-bus',
+      category,
+      properties: [...own, ...MMIO_PROPERTIES],
+      create: (context, request) => create(context, request, 'mmio'),
+    },
   ];
 }
 
 /** Nanoseconds in which failures of one disk are told once. */
 const ERROR_QUIET_NS = 5e9;
 
-function createBlk(context: DeviceContext, request: DeviceRequest, variant: VirtioVariant): PluggedDevice {
+function createBlk(context: DeviceContext, request: DeviceRequest, variant: VirtioPlace): PluggedDevice {
   const { values } = request;
   const settings = blkSettings(values);
   const disk = context.backends.claimDrive(String(values.drive), {
@@ -93,18 +101,18 @@ function createBlk(context: DeviceContext, request: DeviceRequest, variant: Virt
   // The partition table was looked at, for the geometry.
   backend.forget();
   disk.onResize = () => device.sizeChanged();
-  const pci = plugVirtio(context, request, device, variant);
+  const carrier = plugVirtio(context, request, device, variant);
   const forget = context.onResume(() => device.retry());
   return {
     id: request.id,
     className: request.className,
-    pci,
+    ...carrier,
     close: forget,
     describe: () => backend.describe(),
   };
 }
 
-function createRng(context: DeviceContext, request: DeviceRequest, variant: VirtioVariant): PluggedDevice {
+function createRng(context: DeviceContext, request: DeviceRequest, variant: VirtioPlace): PluggedDevice {
   const { values } = request;
   const { maxBytes, period } = rngLimits(values);
   const backend =
@@ -118,15 +126,11 @@ function createRng(context: DeviceContext, request: DeviceRequest, variant: Virt
     maxBytes,
     period,
   });
-  const pci = plugVirtio(context, request, device, variant);
-  return { id: request.id, className: request.className, pci };
+  const carrier = plugVirtio(context, request, device, variant);
+  return { id: request.id, className: request.className, ...carrier };
 }
 
-function createBalloon(
-  context: DeviceContext,
-  request: DeviceRequest,
-  variant: VirtioVariant,
-): PluggedDevice {
+function createBalloon(context: DeviceContext, request: DeviceRequest, variant: VirtioPlace): PluggedDevice {
   const device = new VirtioBalloon({
     clock: context.clock,
     tracer: context.tracer,
@@ -134,15 +138,15 @@ function createBalloon(
     settings: balloonSettings(request.values),
     onChange: (actual) => context.events.emit('balloon', actual),
   });
-  const pci = plugVirtio(context, request, device, variant);
-  return { id: request.id, className: request.className, pci };
+  const carrier = plugVirtio(context, request, device, variant);
+  return { id: request.id, className: request.className, ...carrier };
 }
 
 export const virtioClasses: readonly DeviceClass[] = [
-  ...pciClasses('virtio-blk', 'Storage', blkProperties, createBlk),
-  ...pciClasses('virtio-net', 'Network', netProperties, createNet),
-  ...pciClasses('virtio-serial', 'Input', serialProperties, createController),
+  ...classes('virtio-blk', 'Storage', blkProperties, createBlk),
+  ...classes('virtio-net', 'Network', netProperties, createNet),
+  ...classes('virtio-serial', 'Input', serialProperties, createController),
   ...portClasses,
-  ...pciClasses('virtio-rng', 'Misc', rngProperties, createRng),
-  ...pciClasses('virtio-balloon', 'Misc', balloonProperties, createBalloon),
+  ...classes('virtio-rng', 'Misc', rngProperties, createRng),
+  ...classes('virtio-balloon', 'Misc', balloonProperties, createBalloon),
 ];

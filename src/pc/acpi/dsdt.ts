@@ -245,6 +245,15 @@ function systemDevices(info: PlatformInfo): Aml[] {
             name('_CRS', res.template(res.memory32(info.hpetAddress, 0x400, false))),
           ),
         ]),
+    ...info.virtioMmio.map(({ base, size }, index) =>
+      device(
+        `VR${index.toString(16).toUpperCase().padStart(2, '0')}`,
+        name('_HID', aml.string('LNRO0005')),
+        name('_UID', index),
+        name('_STA', STA_PRESENT),
+        name('_CRS', res.template(res.memory32(base, size), res.sharedInterrupt(info.virtioMmioGsi))),
+      ),
+    ),
     device(
       'FWCF',
       name('_HID', aml.string('QEMU0002')),
