@@ -103,7 +103,12 @@ export async function bootOnce(machine, commandFor, progress) {
   const extra = ['-drive', `file=${debian.disk},if=virtio,format=raw,snapshot=on`];
   const line = commonLine({ ...debian, memory, append: `${debian.cmdline} console=ttyS0`, extra });
   const full = new Process(commandFor(machine === 'paravane' ? [...line, '-stats'] : line));
-  Object.assign(figures, prefix('login', await full.until(/login: $/)));
+  try {
+    Object.assign(figures, prefix('login', await full.until(/login: $/)));
+  } catch (error) {
+    progress(`${machine}: no login: ${error.message}`);
+    return figures;
+  }
   await sleep(SETTLE);
   const { pid } = full.child;
   const before = processorSeconds(pid);

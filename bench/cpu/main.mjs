@@ -98,7 +98,7 @@ for (let round = 1; round <= options.rounds; round++) {
     loads.push(loadavg()[0]);
     const figures = await bootOnce(machine, (line) => machinesFor(line)[machine], say);
     boots[machine] = [...(boots[machine] ?? []), figures];
-    say(`round ${round}  ${machine.padEnd(9)} login after ${figures.loginWallS.toFixed(1)} s`);
+    say(`round ${round}  ${machine.padEnd(9)} login after ${figures.loginWallS?.toFixed(1) ?? '–'} s`);
   }
 }
 
