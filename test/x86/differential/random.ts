@@ -57,19 +57,19 @@ export class Random {
     }
   }
 
-  /** Eight bytes that are often a number of some floating-point format. */
+  /** Eight bytes that are often a number of some floating-point format, some of few bits: results are exact then. */
   floating(): bigint {
     if (this.chance(50)) return this.interesting();
     if (this.chance(50)) return (BigInt(this.single()) << 32n) | BigInt(this.single());
-    const special = this.pick(DOUBLES);
-    return this.chance(40)
-      ? special
-      : (this.u64() & 0x800f_ffff_ffff_ffffn) | (BigInt(1023 - 30 + this.below(60)) << 52n);
+    if (this.chance(40)) return this.pick(DOUBLES);
+    const few = this.chance(30) ? 0xffff_ffff_ffff_ffffn << BigInt(this.below(53)) : -1n;
+    return few & ((this.u64() & 0x800f_ffff_ffff_ffffn) | (BigInt(1023 - 30 + this.below(60)) << 52n));
   }
 
   single(): number {
     if (this.chance(40)) return this.pick(SINGLES);
-    return ((this.u32() & 0x807f_ffff) | ((127 - 20 + this.below(40)) << 23)) >>> 0;
+    const few = this.chance(30) ? -1 << this.below(24) : -1;
+    return (few & ((this.u32() & 0x807f_ffff) | ((127 - 20 + this.below(40)) << 23))) >>> 0;
   }
 }
 
@@ -100,7 +100,7 @@ const EDGES = [
 const SINGLES = [
   0, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0xffc12345, 0x7f812345,
   0x00000001, 0x007fffff, 0x00800000, 0x7f7fffff, 0x4f000000, 0xcf000000, 0x5f000000, 0x3f000000, 0x4b000001,
-  0x80012345,
+  0x80012345, 0x00ffffff, 0x01000000, 0x80ffffff, 0x3f800800, 0x3f801000, 0x1f800000, 0x20000000, 0x4effffff,
 ];
 const DOUBLES = [
   0n,
@@ -122,4 +122,17 @@ const DOUBLES = [
   0x3fe0_0000_0000_0000n,
   0x36a0_0000_0000_0000n,
   0x47ef_ffff_f000_0000n,
+  0x001f_ffff_ffff_ffffn,
+  0x0020_0000_0000_0000n,
+  0x8010_0000_0000_0000n,
+  // 1 + 2^-26 and 1 + 2^-27: the square of one is exact, that of the other is not
+  0x3ff0_0000_0400_0000n,
+  0x3ff0_0000_0200_0000n,
+  // about the square root of the least normal double, and the least normal float
+  0x1ff0_0000_0000_0000n,
+  0x2000_0000_0000_0000n,
+  0x3810_0000_0000_0000n,
+  0x3820_0000_0000_0000n,
+  0x43df_ffff_ffff_ffffn,
+  0x4340_0000_0000_0001n,
 ];
