@@ -10,8 +10,11 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { haveQemu } from '../pc/qemu-monitor.ts';
+
+// Each case starts a program or two.
+vi.setConfig({ testTimeout: 60_000 });
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const MACHINE = ['-M', 'pc', '-m', '16', '-display', 'none', '-nodefaults', '-S'];
@@ -354,11 +357,11 @@ describe.runIf(ready)('chardevs of QEMU and ours', () => {
     return differences;
   };
 
-  it('are added alike', { timeout: 60_000 }, async () => {
+  it('are added alike', async () => {
     expect(await compare(ADD, 'chardev-add')).toEqual([]);
   });
 
-  it('are called alike, without a peer and with one', { timeout: 60_000 }, async () => {
+  it('are called alike, without a peer and with one', async () => {
     const names = async (vm: Vm) => {
       const { s13, ...rest } = await vm.names();
       return { rest, abstract: s13 };
@@ -380,7 +383,7 @@ describe.runIf(ready)('chardevs of QEMU and ours', () => {
     expect(ourNames.rest['s5']).toMatch(/^telnet:/);
   });
 
-  it('are exchanged and taken away alike', { timeout: 60_000 }, async () => {
+  it('are exchanged and taken away alike', async () => {
     expect(await compare(CHANGE, 'chardev-change')).toEqual([]);
     for (const id of REMOVE) {
       const wanted = await theirs.ask('chardev-remove', { id });
@@ -391,7 +394,7 @@ describe.runIf(ready)('chardevs of QEMU and ours', () => {
     );
   });
 
-  it('answer people alike', { timeout: 60_000 }, async () => {
+  it('answer people alike', async () => {
     const differences: unknown[] = [];
     for (const line of HUMAN) {
       const wanted = await theirs.human(line);
