@@ -107,9 +107,10 @@ export class TextStream {
         return taken;
       }
       const left = deadline - Date.now();
-      if (this.#ended || left <= 0)
+      const panic = this.#text.includes('end Kernel panic');
+      if (this.#ended || panic || left <= 0)
         throw new Error(
-          `${this.#ended ? 'ended' : 'timed out'} waiting for ${String(pattern)}; last:\n${this.log.slice(-800)}`,
+          `${this.#ended ? 'ended' : panic ? 'the guest panicked' : 'timed out'} waiting for ${String(pattern)}; last:\n${this.log.slice(-800)}`,
         );
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, left);
