@@ -14,7 +14,7 @@ const operation = fc.record({
   value: fc.integer({ min: 1, max: 255 }),
 });
 
-it('equals a plain array whatever is written, and leaves the base alone', async () => {
+it('equals a plain array whatever is written, and leaves the base alone', { timeout: 30_000 }, async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(operation, { maxLength: 30 }), fc.boolean(), async (operations, slow) => {
       const pattern = Uint8Array.from({ length: SIZE }, (_, i) => (i * 7) & 0xff);

@@ -142,7 +142,7 @@ describe('introspection', () => {
 });
 
 describe('devices', () => {
-  it('ports come and go while the machine runs', async () => {
+  it('ports come and go while the machine runs', { timeout: 30_000 }, async () => {
     await using rig = await MonitorRig.ready(`${SERIAL} -chardev null,id=c1`);
     await rig.run('cont');
     const port = { driver: 'virtserialport', bus: 'ser0.0', chardev: 'c1', id: 'p1', name: 'org.two' };
