@@ -1,6 +1,6 @@
 /** Node.js as the host of a machine: time, files, terminal, sockets, random numbers, and the compiled runtime. */
 import * as fs from 'node:fs';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as v8 from 'node:v8';
@@ -38,7 +38,10 @@ function sleep(milliseconds: number, wake: WakeUp): Promise<void> {
 
 const napCell = new Int32Array(new SharedArrayBuffer(4));
 
-/** Unpacked kernels in the user's cache folder: Debian's xz takes a second to unpack. */
+/** Unpacked kernels that are kept: each takes some 60 MB. */
+const KEPT_KERNELS = 4;
+
+/** Unpacked kernels in the user's cache folder: Debian's xz takes a second to unpack, its lz4 a quarter of one. */
 function kernelCache(): KernelCache {
   const folder = join(cacheFolder(), 'kernels');
   return {
@@ -50,8 +53,19 @@ function kernelCache(): KernelCache {
       const temporary = join(folder, `.${key}.${process.pid}`);
       await writeFile(temporary, data);
       await rename(temporary, join(folder, key));
+      await keepNewest(folder, KEPT_KERNELS);
     },
   };
+}
+
+/** Removes all but the newest files of a folder. */
+async function keepNewest(folder: string, count: number): Promise<void> {
+  const names = (await readdir(folder)).filter((name) => !name.startsWith('.'));
+  const files = await Promise.all(
+    names.map(async (name) => ({ name, time: (await stat(join(folder, name))).mtimeMs })),
+  );
+  files.sort((a, b) => b.time - a.time);
+  await Promise.all(files.slice(count).map(({ name }) => rm(join(folder, name), { force: true })));
 }
 
 function openRandom(path: string): { fill(view: Uint8Array): Promise<void>; close(): Promise<void> } {
