@@ -93,7 +93,7 @@ const figure = (text, name) => {
 export async function bootOnce(machine, commandFor, progress) {
   const figures = {};
   const tiny = await ensureGuest('tiny', { progress });
-  const append = 'console=ttyS0 rdinit=/none panic=-1';
+  const append = 'console=ttyS0 rdinit=/none panic=-1 no_timer_check';
   const kernel = new Process(commandFor(commonLine({ ...tiny, memory: 512, append })));
   Object.assign(figures, prefix('init', await kernel.until(/Kernel panic|Unable to mount root/)));
   await kernel.ended;
@@ -101,7 +101,12 @@ export async function bootOnce(machine, commandFor, progress) {
   const debian = await ensureGuest('debian', { progress });
   const memory = 1024;
   const extra = ['-drive', `file=${debian.disk},if=virtio,format=raw,snapshot=on`];
-  const line = commonLine({ ...debian, memory, append: `${debian.cmdline} console=ttyS0`, extra });
+  const line = commonLine({
+    ...debian,
+    memory,
+    append: `${debian.cmdline} console=ttyS0 no_timer_check`,
+    extra,
+  });
   const full = new Process(commandFor(machine === 'paravane' ? [...line, '-stats'] : line));
   try {
     Object.assign(figures, prefix('login', await full.until(/login: $/)));

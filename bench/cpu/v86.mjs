@@ -83,23 +83,23 @@ function sources(folder) {
 }
 
 /**
- * Gets v86, its firmware, its kernel and its programs.
+ * Gets v86, its firmware, its kernel (kept in `folder`) and its programs (in `work`).
  * @returns { version, command(list, memory) }, or undefined after saying what is missing
  */
-export function prepareV86(folder, node, progress) {
+export function prepareV86(folder, work, node, progress) {
   try {
     for (const path of SEABIOS)
       if (!existsSync(path)) throw new Missing(`${path} is missing (Debian: seabios)`);
     const { where, version } = installV86(folder);
     const kernel = fetchKernel(folder, progress);
-    const { initrd, error } = makeInitrd32(folder);
+    const { initrd, error } = makeInitrd32(work);
     if (error !== undefined) throw new Missing(error);
     const runner = fileURLToPath(new URL('v86-run.mjs', import.meta.url));
     return {
       version: `${version} with ${kernel.slice(kernel.lastIndexOf('/') + 1)}`,
       command: (list, memory) => [
         ...[node, runner, where, ...SEABIOS, kernel, initrd, String(memory)],
-        `console=ttyS0 quiet panic=-1 rdinit=/bench -- ${list}`,
+        `console=ttyS0 quiet panic=-1 no_timer_check rdinit=/bench -- ${list}`,
       ],
     };
   } catch (error) {
