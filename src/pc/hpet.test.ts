@@ -1,4 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { AddressSpace } from '../core/bus.ts';
+import { TimerQueue } from '../core/clock.ts';
+import { Tracer } from '../core/trace.ts';
+import { Hpet } from './hpet.ts';
 import { PcRig } from './rig.ts';
 
 const HPET = 0xfed00000;
@@ -66,6 +70,48 @@ describe('HPET', () => {
     expect(count(0x30, 1e9, 1000)).toBe(250);
     write(0x10, 0);
     expect(count(0x30, 1e8, 1000)).toBeGreaterThan(90);
+  });
+
+  it('makes up for edges that it missed while the host was busy, one at a time', () => {
+    const mmio = new AddressSpace('mmio');
+    const timers = new TimerQueue();
+    let now = 0;
+    let edges = 0;
+    const clock = {
+      now: () => now,
+      wallClock: () => 0,
+      schedule: (deadline: number, fire: () => void) => timers.schedule(deadline, fire),
+    };
+    new Hpet({
+      mmio,
+      base: HPET,
+      clock,
+      tracer: new Tracer(),
+      gsi: () => ({ set: (level) => void (level && edges++) }),
+      legacy: () => {},
+      routes: 0xff0104,
+    });
+    for (const [offset, value] of [
+      [0x100, 0x4 | 0x8 | 0x40 | 0x100],
+      [0x108, 400_000],
+      [0x108, 400_000],
+      [0x10, 3],
+    ] as const)
+      mmio.write(HPET + offset, 4, value);
+    const turn = (nanoseconds: number): number => {
+      now += nanoseconds;
+      const before = edges;
+      timers.run(now);
+      return edges - before;
+    };
+    const period = 4e6;
+    turn(period);
+    expect(turn(10 * period)).toBe(1);
+    let caught = 0;
+    for (let i = 0; i < 20; i++) caught += turn(period / 10);
+    expect(caught).toBe(9 + 2);
+    for (let i = 0; i < 50; i++) caught += turn(period / 10);
+    expect(caught).toBe(9 + 2 + 5);
   });
 
   it('fires a one-shot comparator once', () => {

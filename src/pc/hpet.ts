@@ -11,6 +11,8 @@ import { MIN_PERIOD_NS } from './ticks.ts';
 
 const WINDOW_SIZE = 0x400;
 const TIMERS = 3;
+/** Missed edges that are made up for at most. */
+const MOST_OWED = 100;
 /** Femtoseconds of a tick, and nanoseconds. */
 const PERIOD_FS = 10_000_000;
 const TICK_NS = 10;
@@ -63,6 +65,9 @@ export class Hpet {
   readonly #legacy: (enabled: boolean) => void;
   readonly #routes: bigint;
   readonly #armed: (Timer | undefined)[] = [];
+  /** Edges that each timer missed, and what makes up for them. */
+  readonly #owed: number[] = [];
+  readonly #makingUp: (Timer | undefined)[] = [];
   /** Which line each timer last drove, so that a change of routing releases it. */
   readonly #lines: (IrqLine | undefined)[] = [];
 
@@ -106,6 +111,7 @@ export class Hpet {
     const legacy = (this.state.config & CONFIG_LEGACY) !== 0n;
     for (let n = 0; n < TIMERS; n++) {
       this.#armed[n]?.cancel();
+      this.#forgive(n);
       this.#lines[n]?.set(false);
       this.#lines[n] = undefined;
     }
@@ -206,11 +212,13 @@ export class Hpet {
       for (const line of this.#lines) line?.set(false);
       this.#legacy((config & CONFIG_LEGACY) !== 0n);
     }
+    for (let n = 0; n < TIMERS; n++) this.#forgive(n);
     this.rearm();
   }
 
   #configureTimer(n: number, timer: HpetTimerState, value: bigint): void {
     const old = timer.config;
+    this.#forgive(n);
     timer.config = (old & ~TN_WRITABLE) | (value & TN_WRITABLE);
     if ((timer.config & TN_32BIT) !== 0n) {
       timer.comparator &= MASK32;
@@ -271,19 +279,45 @@ export class Hpet {
     const timer = this.state.timers[n]!;
     const width = (timer.config & TN_32BIT) !== 0n ? MASK32 : MASK64;
     if ((timer.config & TN_PERIODIC) !== 0n && timer.period !== 0n) {
-      // Periods that the host was too late for are skipped; so are those too short to serve.
+      // The comparator skips periods that the host was too late for, and those too short to serve.
       const step = timer.period;
       const reached = (this.counter + BigInt(MIN_PERIOD_NS / TICK_NS) - timer.comparator) & width;
       const late = (this.counter - timer.comparator) & width;
       const steps = step * BigInt(TICK_NS) < BigInt(MIN_PERIOD_NS) ? reached / step + 1n : late / step + 1n;
       timer.comparator = (timer.comparator + step * steps) & width;
       this.#arm(n);
+      const length = Number(step) * TICK_NS;
+      if (length >= 2 * MIN_PERIOD_NS && (timer.config & TN_LEVEL) === 0n)
+        this.#owe(n, timer, Number(steps) - 1, length);
     } else if ((timer.config & TN_32BIT) !== 0n) {
       // A one-shot fires again each time that the 32-bit counter wraps (§2.3.9.2.1).
       const deadline = this.#clock.now() + 2 ** 32 * TICK_NS;
       this.#armed[n] = this.#clock.schedule(deadline, () => this.#fire(n));
     }
     this.#interrupt(n, timer);
+  }
+
+  /**
+   * Edges that were missed because the host was busy follow soon, one by one, as those of the PIT do: who counts them
+   * keeps its time.
+   */
+  #owe(n: number, timer: HpetTimerState, missed: number, length: number): void {
+    this.#owed[n] = Math.min((this.#owed[n] ?? 0) + missed, MOST_OWED);
+    if (this.#owed[n] === 0 || this.#makingUp[n] !== undefined) return;
+    const make = (): void => {
+      this.#makingUp[n] = undefined;
+      this.#owed[n]!--;
+      this.#interrupt(n, timer);
+      if (this.#owed[n]! > 0) this.#makingUp[n] = this.#clock.schedule(this.#clock.now() + length / 8, make);
+    };
+    this.#makingUp[n] = this.#clock.schedule(this.#clock.now() + length / 8, make);
+  }
+
+  /** Software set the timer anew: nothing is owed any more. */
+  #forgive(n: number): void {
+    this.#owed[n] = 0;
+    this.#makingUp[n]?.cancel();
+    this.#makingUp[n] = undefined;
   }
 
   #interrupt(n: number, timer: HpetTimerState): void {
