@@ -8,62 +8,51 @@ const FRACTION64: i64 = 0x000fffffffffffff;
 const HIDDEN64: i64 = 0x0010000000000000;
 
 /** RC is "to nearest". */
-@inline
 export function nearest(): bool {
   return (load<u32>(MXCSR) & 0x6000) == 0;
 }
 
 /** RC is "to nearest", and an inexact result changes nothing: PE is set and masked. */
-@inline
 export function settled(): bool {
   return (load<u32>(MXCSR) & 0x7020) == 0x1020;
 }
 
 /** PE is set and masked, whatever RC is. */
-@inline
 export function inexactUnseen(): bool {
   return (load<u32>(MXCSR) & 0x1020) == 0x1020;
 }
 
-@inline
 export function denormal32(x: i32): bool {
   return <u32>((x << 1) - 1) < 0x00ffffff;
 }
 
-@inline
 export function denormal64(x: i64): bool {
   return <u64>((x << 1) - 1) < 0x001fffffffffffff;
 }
 
 /** Above the smallest binade and finite: rounding to it did not underflow. */
-@inline
 export function normal32(x: f32): bool {
   return ((reinterpret<u32>(x) >> 23) & 0xff) - 2 < 0xfd;
 }
 
-@inline
 export function normal64(x: f64): bool {
   return (<u32>(reinterpret<u64>(x) >> 52) & 0x7ff) - 2 < 0x7fd;
 }
 
-@inline
 export function finite32(x: f32): bool {
   return (reinterpret<u32>(x) & 0x7f800000) != 0x7f800000;
 }
 
-@inline
 export function finite64(x: f64): bool {
   return (reinterpret<u64>(x) & 0x7ff0000000000000) != 0x7ff0000000000000;
 }
 
 /** `s` = x + y rounded to nearest, finite: is it the sum? An overflow on the way gives NaN or infinity, hence no. */
-@inline
 export function sumExact64(x: f64, y: f64, s: f64): bool {
   const t = s - x;
   return x - (s - t) + (y - t) == 0;
 }
 
-@inline
 export function sumExact32(x: f32, y: f32, s: f32): bool {
   const t: f32 = s - x;
   const left: f32 = x - (s - t);

@@ -8,6 +8,7 @@ import type { Expr, LocalGet } from '../../wasm/expr.ts';
 import * as w from '../../wasm/ops.ts';
 import { SIMD } from '../../wasm/simd.ts';
 import type { Operand } from '../decode/insn.ts';
+import * as L from '../layout.ts';
 import type { Emitter, Semantics } from './emitter.ts';
 import {
   anySpecial,
@@ -333,6 +334,26 @@ export const addSubtract =
     e.writeVector(dst!, result);
   };
 
+/** IE DE ZE come of the operands alone, OE UE PE of results. */
+const BEFORE_COMPUTING = 0x07;
+const AFTER_COMPUTING = 0x38;
+
+/**
+ * Some operations at once, then #XM if one of them asks for it. An unmasked IE, DE or ZE of one keeps OE, UE and PE of
+ * the others out of MXCSR (SDM volume 1, 11.5.3).
+ */
+function stage(e: Emitter, operations: readonly Expr[]): Expr[] {
+  const mxcsr = (): Expr => w.load32(w.i32(0), L.MXCSR);
+  const before = e.tmp(mxcsr());
+  const results = operations.map((x) => e.tmp(x));
+  e.f.if(w.and(w.load32(w.i32(0), L.SSE_PENDING), BEFORE_COMPUTING), () => {
+    const flags = w.or(w.and(mxcsr(), ~AFTER_COMPUTING), w.and(before, AFTER_COMPUTING));
+    e.f.store32(w.i32(0), flags, L.MXCSR);
+  });
+  checkPending(e);
+  return results;
+}
+
 /** DPPS, DPPD: products chosen by the high bits, summed as the manual's pseudocode, to lanes chosen by the low bits. */
 export const dotProduct =
   (width: Width): Semantics =>
@@ -341,17 +362,16 @@ export const dotProduct =
     const b = e.tmp(e.readVector(src!));
     const a = e.tmp(e.readVector(dst!));
     const zero = width === 4 ? w.i32(0) : w.i64(0);
-    const products = Array.from({ length: 16 / width }, (_, i) =>
-      (choose >> (4 + i)) & 1
-        ? e.tmp(e.rt(fn('mul', width), laneOf(width, a, i), laneOf(width, b, i)))
-        : zero,
+    const chosen = Array.from({ length: 16 / width }, (_, i) => i).filter((i) => (choose >> (4 + i)) & 1);
+    const values = stage(
+      e,
+      chosen.map((i) => e.rt(fn('mul', width), laneOf(width, a, i), laneOf(width, b, i))),
     );
-    const sum = (x: Expr, y: Expr): Expr => e.tmp(e.rt(fn('add', width), x, y));
-    const total =
-      width === 4
-        ? sum(sum(products[0]!, products[1]!), sum(products[2]!, products[3]!))
-        : sum(products[0]!, products[1]!);
-    checkPending(e);
+    const product = (i: number): Expr => values[chosen.indexOf(i)] ?? zero;
+    const sum = (i: number): Expr => e.rt(fn('add', width), product(i), product(i + 1));
+    let sums = stage(e, width === 4 ? [sum(0), sum(2)] : [sum(0)]);
+    if (width === 4) sums = stage(e, [e.rt(fn('add', 4), sums[0]!, sums[1]!)]);
+    const total = sums[0]!;
     let result: Expr = ZERO;
     for (let i = 0; i < 16 / width; i++) if ((choose >> i) & 1) result = withLane(width, result, i, total);
     e.writeVector(dst!, result);

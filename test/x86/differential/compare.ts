@@ -41,12 +41,21 @@ export function prepare(native: NativeProcessor, encoding: Encoding, random: Ran
   for (let i = 0; i < 16; i++) words[i] = random.interesting();
   words[RFLAGS_WORD] = (random.u64() & ARITHMETIC) | 0x202n;
   words[4] = BigInt(NATIVE_DATA + WINDOW + 8 * random.below(16));
-  for (let i = 0; i < 32; i++) fx.setBigUint64(160 + 8 * i, random.floating(), true);
+  // now and then operands whose differences are denormal, with FZ or unmasked underflow
+  const tiny = random.chance(8);
+  for (let i = 0; i < 32; i++)
+    fx.setBigUint64(160 + 8 * i, tiny && random.chance(80) ? random.tiny() : random.floating(), true);
   for (let i = 0; i < 8; i++) {
     fx.setBigUint64(32 + 16 * i, random.interesting(), true);
     fx.setUint16(40 + 16 * i, 0xffff, true);
   }
-  const mxcsr = random.chance(50) ? 0x1fa0 : random.chance(40) ? 0x1f80 : randomMxcsr(random);
+  const mxcsr = tiny
+    ? random.pick([0x9fa0, 0x17a0, 0x1fa0, 0x1f80])
+    : random.chance(50)
+      ? 0x1fa0
+      : random.chance(40)
+        ? 0x1f80
+        : randomMxcsr(random);
   // now and then some exceptions are not masked, and flags are not up that would raise them at once
   fx.setUint32(24, random.chance(5) ? mxcsr & ~(random.below(64) << 7) & ~0x3f : mxcsr, true);
   const { address } = encoding;

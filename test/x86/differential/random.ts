@@ -63,13 +63,26 @@ export class Random {
     if (this.chance(50)) return (BigInt(this.single()) << 32n) | BigInt(this.single());
     if (this.chance(40)) return this.pick(DOUBLES);
     const few = this.chance(30) ? 0xffff_ffff_ffff_ffffn << BigInt(this.below(53)) : -1n;
-    return few & ((this.u64() & 0x800f_ffff_ffff_ffffn) | (BigInt(1023 - 30 + this.below(60)) << 52n));
+    return few & ((this.u64() & 0x800f_ffff_ffff_ffffn) | (BigInt(this.#exponent(1023)) << 52n));
+  }
+
+  /** Eight bytes that are one number, or two, near the least normal one. */
+  tiny(): bigint {
+    const few = 0xffff_ffff_ffff_ffffn << BigInt(this.below(60));
+    return this.chance(50)
+      ? few & this.u64() & 0x803f_ffff_ffff_ffffn
+      : few & this.u64() & 0x81ff_ffff_81ff_ffffn;
+  }
+
+  /** Mostly near that of 1; some at the lower end, where differences are denormal and products underflow. */
+  #exponent(bias: number): number {
+    return this.chance(15) ? this.below(4) : bias - 20 + this.below(40);
   }
 
   single(): number {
     if (this.chance(40)) return this.pick(SINGLES);
     const few = this.chance(30) ? -1 << this.below(24) : -1;
-    return (few & ((this.u32() & 0x807f_ffff) | ((127 - 20 + this.below(40)) << 23))) >>> 0;
+    return (few & ((this.u32() & 0x807f_ffff) | (this.#exponent(127) << 23))) >>> 0;
   }
 }
 
