@@ -8,9 +8,10 @@ import type { LocalGet } from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label } from '../../wasm/function.ts';
 import * as w from '../../wasm/ops.ts';
 import * as L from '../layout.ts';
-import type { FlagState, RegionEmitter } from './emitter.ts';
+import type { RegionEmitter } from './emitter.ts';
 import { groupAccesses } from './groups.ts';
 import type { RegionBlock, Selection } from './region.ts';
+import type { FlagState } from './state.ts';
 import { type Item, type Loop, structure } from './structure.ts';
 
 /** Bytes of a block's header before its records (see dispatch.ts). */

@@ -1,0 +1,253 @@
+/**
+ * Guest memory in a region's code: the look at the TLB and the address that follows from it, alone or for a group of
+ * accesses at once (groups.ts); misses, page borders and decoded code go to the runtime.
+ */
+import { Displaced, type Expr, type LocalGet } from '../../wasm/expr.ts';
+import type { FunctionBuilder } from '../../wasm/function.ts';
+import * as w from '../../wasm/ops.ts';
+import * as L from '../layout.ts';
+import { type RuntimeImports, type Size, storeBySize } from '../semantics/emitter.ts';
+import type { Group, Member, Memberships } from './groups.ts';
+import { type FlagState, RegionState } from './state.ts';
+
+const PAGE_MASK = -4096n;
+const SLOW_STORES = { 1: 'storeSlow8', 2: 'storeSlow16', 4: 'storeSlow32', 8: 'storeSlow64' } as const;
+
+export interface MemoryOptions {
+  /** Names the region to the runtime (see groupSlow). */
+  readonly id: number;
+  /** Accesses that could be checked together lie across pages too often. */
+  readonly scattered: boolean;
+}
+
+export abstract class RegionMemory extends RegionState {
+  readonly #options: MemoryOptions;
+  /** The present instruction's accesses that are checked together with others, and where their addresses are. */
+  #memberships: Memberships | undefined;
+  #operandAddress: LocalGet | undefined;
+  readonly #stackAddresses = new Set<LocalGet>();
+  /** Of groups whose check has been written: the address in our memory of their lowest byte (scattered: or 0). */
+  readonly #pointers = new Map<Group, LocalGet>();
+  readonly #pointerLocals: LocalGet[] = [];
+
+  constructor(f: FunctionBuilder, runtime: RuntimeImports, options: MemoryOptions) {
+    super(f, runtime);
+    this.#options = options;
+  }
+
+  override beginBlock(page: number, flags: FlagState | undefined): void {
+    super.beginBlock(page, flags);
+    this.#pointers.clear();
+  }
+
+  /** Another instruction begins. */
+  protected beginAccesses(memberships: Memberships | undefined): void {
+    this.#memberships = memberships;
+    this.#operandAddress = undefined;
+    this.#stackAddresses.clear();
+  }
+
+  #probe(va: LocalGet, size: number, tag: number): { entry: LocalGet; hit: Expr } {
+    const shift = 12 - L.TLB_ENTRY_SHIFT;
+    const mask = (L.TLB_ENTRIES - 1) << L.TLB_ENTRY_SHIFT;
+    const entry = this.tmp(w.add(w.and(w.wrap(w.shrU(va, w.i64(shift))), mask), this.tlbBase));
+    const last = size === 1 ? va : w.add(va, w.i64(size - 1));
+    return { entry, hit: w.eq(w.load64(entry, tag), w.and(last, w.i64(PAGE_MASK))) };
+  }
+
+  override linear(size: number, write: boolean, ea?: Expr): LocalGet {
+    if (ea !== undefined) return super.linear(size, write, ea);
+    const va = super.linear(size, write);
+    this.#operandAddress = va;
+    return va;
+  }
+
+  override stackTop(delta: number): {
+    linear: (size: number, write: boolean) => LocalGet;
+    commit: () => void;
+  } {
+    const { linear, commit } = super.stackTop(delta);
+    return {
+      linear: (size, write) => {
+        const va = linear(size, write);
+        this.#stackAddresses.add(va);
+        return va;
+      },
+      commit,
+    };
+  }
+
+  /** The group that an access belongs to, if it has several members. */
+  #memberOf(va: LocalGet): Member | undefined {
+    if (this.#memberships === undefined) return undefined;
+    const member =
+      va === this.#operandAddress
+        ? this.#memberships.operand
+        : this.#stackAddresses.has(va)
+          ? this.#memberships.stack
+          : undefined;
+    return member !== undefined && member.group.accesses > 1 ? member : undefined;
+  }
+
+  /**
+   * The access at `va` as one of a group: runs `direct` with its address where the group's check has succeeded, and
+   * else `alone` (only in a scattered region: in others the failed check leaves).
+   */
+  #grouped(
+    va: LocalGet,
+    { group, offset }: Member,
+    write: boolean,
+    direct: (address: Expr) => void,
+    alone: () => void,
+  ): void {
+    const { f } = this;
+    let pointer = this.#pointers.get(group);
+    if (pointer === undefined) {
+      const taken = this.#pointers.size;
+      pointer = this.#pointerLocals[taken] ??= f.local('i32');
+      this.#pointers.set(group, pointer);
+      const target = pointer;
+      const span = group.high - group.low;
+      const low = group.low === offset ? va : this.tmp(w.add(va, w.i64(group.low - offset)));
+      const { entry, hit } = this.#probe(low, span, group.write ? L.TLB_WRITE : L.TLB_READ);
+      f.if(
+        hit,
+        () => f.set(target, w.add(w.wrap(low), w.load32(entry, L.TLB_ADDEND))),
+        () => {
+          const kind = !group.write ? 0 : write ? 1 : 2;
+          f.set(target, this.rt('groupSlow', low, w.i32(span), w.i32(kind), w.i32(this.#options.id)));
+          if (!this.#options.scattered) f.if(w.eqz(target), () => this.fail());
+        },
+      );
+    }
+    const address = new Displaced(pointer, offset - group.low);
+    if (this.#options.scattered) f.if(pointer, () => direct(address), alone);
+    else direct(address);
+  }
+
+  protected readPointer(va: LocalGet, size: number): Expr {
+    const member = this.#memberOf(va);
+    if (member === undefined) return this.#readAlone(va, size);
+    let address: Expr = w.i32(0);
+    if (this.#options.scattered) {
+      const any = this.f.temporary('i32');
+      this.#grouped(
+        va,
+        member,
+        false,
+        (direct) => this.f.set(any, direct),
+        () => this.f.set(any, this.#readAlone(va, size)),
+      );
+      address = any;
+    } else
+      this.#grouped(
+        va,
+        member,
+        false,
+        (direct) => (address = direct),
+        () => undefined,
+      );
+    return address;
+  }
+
+  #readAlone(va: LocalGet, size: number): LocalGet {
+    const { f } = this;
+    const { entry, hit } = this.#probe(va, size, L.TLB_READ);
+    const address = f.temporary('i32');
+    f.if(
+      hit,
+      () => f.set(address, w.add(w.wrap(va), w.load32(entry, L.TLB_ADDEND))),
+      () => {
+        f.set(address, this.rt('loadSlow', va, w.i32(size)));
+        f.if(w.eqz(address), () => this.fail());
+      },
+    );
+    return address;
+  }
+
+  protected writeMemory(va: LocalGet, size: number, x: Expr): void {
+    const value = this.tmp(x);
+    const member = this.#memberOf(va);
+    if (member === undefined || !member.group.write) {
+      this.#writeAlone(va, size, value);
+      return;
+    }
+    this.#grouped(
+      va,
+      member,
+      true,
+      (address) => storeBySize(this.f, address, size, value),
+      () => this.#writeAlone(va, size, value),
+    );
+  }
+
+  #writeAlone(va: LocalGet, size: number, value: LocalGet): void {
+    const { f } = this;
+    const { entry, hit } = this.#probe(va, size, L.TLB_WRITE);
+    f.if(
+      hit,
+      () => storeBySize(f, w.add(w.wrap(va), w.load32(entry, L.TLB_ADDEND)), size, value),
+      () => {
+        const done =
+          size === 16
+            ? this.rt(
+                'storeSlow128',
+                va,
+                w.simd('i64', 0x1d, [value], [0]),
+                w.simd('i64', 0x1d, [value], [1]),
+              )
+            : this.rt(SLOW_STORES[size as Size], va, value);
+        f.if(w.eqz(done), () => this.fail());
+      },
+    );
+  }
+
+  protected updatePointer(va: LocalGet, size: number): { address: Expr; done: () => void } {
+    const member = this.#memberOf(va);
+    if (member === undefined || !member.group.write) return this.#updateAlone(va, size);
+    if (!this.#options.scattered) {
+      let address: Expr = w.i32(0);
+      this.#grouped(
+        va,
+        member,
+        true,
+        (direct) => (address = direct),
+        () => undefined,
+      );
+      return { address, done: () => undefined };
+    }
+    const any = this.f.temporary('i32');
+    let commit = (): void => undefined;
+    this.#grouped(
+      va,
+      member,
+      true,
+      (direct) => this.f.set(any, direct),
+      () => {
+        const { address, done } = this.#updateAlone(va, size);
+        this.f.set(any, address);
+        commit = done;
+      },
+    );
+    const isBounce = w.eq(any, w.i32(L.BOUNCE));
+    return { address: any, done: () => this.f.if(isBounce, commit) };
+  }
+
+  #updateAlone(va: LocalGet, size: number): { address: LocalGet; done: () => void } {
+    const { f } = this;
+    const { entry, hit } = this.#probe(va, size, L.TLB_WRITE);
+    const address = f.temporary('i32');
+    f.if(
+      hit,
+      () => f.set(address, w.add(w.wrap(va), w.load32(entry, L.TLB_ADDEND))),
+      () => {
+        f.set(address, this.rt('rmwSlow', va, w.i32(size)));
+        f.if(w.eqz(address), () => this.fail());
+      },
+    );
+    return {
+      address,
+      done: () => f.if(w.eq(address, w.i32(L.BOUNCE)), () => f.drop(this.rt('rmwCommit'))),
+    };
+  }
+}

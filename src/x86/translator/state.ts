@@ -1,0 +1,308 @@
+/**
+ * The processor's state as locals of a region's function: general and vector registers in one local each, the arithmetic
+ * flags lazy in three values and a kind that is mostly known while the code is written. Loaded at the function's entry,
+ * stored at its end.
+ */
+import { assert } from '../../core/errors.ts';
+import type { Expr, LocalGet } from '../../wasm/expr.ts';
+import type { FunctionBuilder } from '../../wasm/function.ts';
+import * as w from '../../wasm/ops.ts';
+import type { ImmOperand, Operand } from '../decode/insn.ts';
+import * as L from '../layout.ts';
+import { Emitter, type RuntimeImports, type Size } from '../semantics/emitter.ts';
+import type { FlagSource } from '../semantics/flags.ts';
+
+/** What is known of the flags at a place, beside the values in the locals. */
+export interface FlagState {
+  readonly known: number | undefined;
+  readonly carryOverridden: boolean;
+  readonly overflowOverridden: boolean;
+}
+
+export abstract class RegionState extends Emitter {
+  readonly constantOperands = true;
+  readonly #gpr: (LocalGet | undefined)[] = [];
+  readonly #xmm: (LocalGet | undefined)[] = [];
+  protected readonly gprWritten = new Set<number>();
+  readonly #xmmWritten = new Set<number>();
+  readonly ccOp: LocalGet;
+  readonly ccDst: LocalGet;
+  readonly ccSrc: LocalGet;
+  readonly ccSrc2: LocalGet;
+  /** CF and OF where they are not what CC_OP's kind says. */
+  readonly #ccCarry: LocalGet;
+  readonly #ccOverflow: LocalGet;
+  /** Address of the first byte of the region's page, as mapped now. */
+  readonly vbase: LocalGet;
+  readonly tlbBase: LocalGet;
+  readonly budget: LocalGet;
+  readonly rip: LocalGet;
+  /** The low byte of CC_OP where it is known here; `#stored` when the local ccOp holds all of it, too. */
+  #known: number | undefined;
+  /** With `#known`: CF is in #ccCarry, OF in #ccOverflow. */
+  #carryOverridden = false;
+  #overflowOverridden = false;
+  #stored = true;
+  /** Offset of the page of the present block from the region's first page; offsets in an `Insn` count from there. */
+  protected page = 0;
+  protected flagsUsed = false;
+
+  constructor(f: FunctionBuilder, runtime: RuntimeImports) {
+    super(f, true, runtime);
+    this.vbase = f.param(1);
+    this.tlbBase = f.local('i32');
+    this.budget = f.local('i32');
+    this.rip = f.local('i64');
+    this.ccOp = f.local('i32');
+    this.ccDst = f.local('i64');
+    this.ccSrc = f.local('i64');
+    this.ccSrc2 = f.local('i64');
+    this.#ccCarry = f.local('i32');
+    this.#ccOverflow = f.local('i32');
+  }
+
+  /**
+   * A block begins.
+   * @param flags what is known of them on all ways into the block; undefined: nothing
+   */
+  beginBlock(page: number, flags: FlagState | undefined): void {
+    this.page = page;
+    this.forgetFlags();
+    if (flags === undefined) return;
+    this.#known = flags.known;
+    this.#carryOverridden = flags.carryOverridden;
+    this.#overflowOverridden = flags.overflowOverridden;
+  }
+
+  /** What is known of the flags here, where ccOp holds them, too. */
+  get flagState(): FlagState {
+    return {
+      known: this.#known,
+      carryOverridden: this.#carryOverridden,
+      overflowOverridden: this.#overflowOverridden,
+    };
+  }
+
+  /** The flags are what the local ccOp says. */
+  protected forgetFlags(): void {
+    this.#known = undefined;
+    this.#carryOverridden = false;
+    this.#overflowOverridden = false;
+    this.#stored = true;
+  }
+
+  // --- state ----------------------------------------------------------------------------------------------------
+
+  protected gprLocal(reg: number): LocalGet {
+    return (this.#gpr[reg] ??= this.f.local('i64'));
+  }
+
+  #xmmLocal(reg: number): LocalGet {
+    return (this.#xmm[reg] ??= this.f.local('v128'));
+  }
+
+  /** Code that loads the state; runs before all other code. */
+  loadState(): void {
+    const { f } = this;
+    const zero = w.i32(0);
+    f.set(this.tlbBase, w.load32(zero, L.TLB_BASE));
+    f.set(this.budget, w.load32(zero, L.BUDGET));
+    for (const [reg, local] of this.#gpr.entries())
+      if (local !== undefined) f.set(local, w.load64(zero, L.GPR + 8 * reg));
+    for (const [reg, local] of this.#xmm.entries())
+      if (local !== undefined) f.set(local, w.load128(zero, L.XMM + 16 * reg));
+    if (this.flagsUsed) {
+      f.set(this.ccOp, w.load32(zero, L.CC_OP));
+      f.set(this.ccDst, w.load64(zero, L.CC_DST));
+      f.set(this.ccSrc, w.load64(zero, L.CC_SRC));
+      f.set(this.ccSrc2, w.load64(zero, L.CC_SRC2));
+    }
+  }
+
+  /** Code that stores what was changed. */
+  storeState(): void {
+    const { f } = this;
+    const zero = w.i32(0);
+    for (const reg of this.gprWritten) f.store64(zero, this.#gpr[reg]!, L.GPR + 8 * reg);
+    for (const reg of this.#xmmWritten) f.store128(zero, this.#xmm[reg]!, L.XMM + 16 * reg);
+    if (this.flagsUsed) {
+      f.store32(zero, this.ccOp, L.CC_OP);
+      f.store64(zero, this.ccDst, L.CC_DST);
+      f.store64(zero, this.ccSrc, L.CC_SRC);
+      f.store64(zero, this.ccSrc2, L.CC_SRC2);
+    }
+    f.store32(zero, this.budget, L.BUDGET);
+    f.store64(zero, this.rip, L.RIP);
+  }
+
+  gpr(reg: number, size: Size): Expr {
+    return this.#readGpr(reg, size, false);
+  }
+  #readGpr(reg: number, size: Size, high: boolean): Expr {
+    const full = this.gprLocal(reg);
+    if (size === 8) return full;
+    const low = w.wrap(full);
+    if (size === 4) return low;
+    if (high) return w.and(w.shrU(low, 8), 0xff);
+    return w.and(low, size === 1 ? 0xff : 0xffff);
+  }
+  setGpr(reg: number, size: Size, x: Expr): void {
+    this.#writeGpr(reg, size, x, false);
+  }
+  #writeGpr(reg: number, size: Size, x: Expr, high: boolean): void {
+    const local = this.gprLocal(reg);
+    this.gprWritten.add(reg);
+    const merge = (mask: bigint, shift: number, valueMask: number): Expr => {
+      const value = w.zext(w.and(x, valueMask));
+      return w.or(w.and(local, w.i64(mask)), shift === 0 ? value : w.shl(value, w.i64(shift)));
+    };
+    switch (size) {
+      case 8:
+        return this.f.set(local, x);
+      case 4:
+        return this.f.set(local, w.zext(x));
+      case 2:
+        return this.f.set(local, merge(~0xffffn, 0, 0xffff));
+      default:
+        return this.f.set(local, high ? merge(~0xff00n, 8, 0xff) : merge(~0xffn, 0, 0xff));
+    }
+  }
+  protected readRegister(operand: Operand & { kind: 'gpr' }): Expr {
+    return this.#readGpr(operand.reg, operand.size, operand.high);
+  }
+  protected writeRegister(operand: Operand & { kind: 'gpr' }, x: Expr): void {
+    this.#writeGpr(operand.reg, operand.size, x, operand.high);
+  }
+  xmm(reg: number): Expr {
+    return this.#xmmLocal(reg);
+  }
+  setXmm(reg: number, x: Expr): void {
+    const local = this.#xmmLocal(reg);
+    this.#xmmWritten.add(reg);
+    this.f.set(local, x);
+  }
+  protected readXmm(operand: Operand & { kind: 'xmm' }): Expr {
+    return this.xmm(operand.reg);
+  }
+  protected writeXmm(operand: Operand & { kind: 'xmm' }, x: Expr): void {
+    this.setXmm(operand.reg, x);
+  }
+  protected mmxAddress(operand: Operand & { kind: 'mmx' }): Expr {
+    return w.i32(L.X87 + 16 * operand.reg);
+  }
+
+  // --- operands ----------------------------------------------------------------------------------------------------
+
+  effectiveAddress(): Expr {
+    const { mem, addrsize } = this.insn;
+    assert(mem !== undefined, 'instruction without a memory operand');
+    let sum: Expr | undefined = mem.ripRelative
+      ? this.vbase
+      : mem.base >= 0
+        ? this.gprLocal(mem.base)
+        : undefined;
+    if (mem.index >= 0) {
+      const index = w.shl(this.gprLocal(mem.index), w.i64(mem.scale));
+      sum = sum === undefined ? index : w.add(sum, index);
+    }
+    const disp = w.i64(BigInt.asIntN(64, BigInt(mem.disp)) + BigInt(mem.ripRelative ? this.page : 0));
+    sum = sum === undefined ? disp : w.add(sum, disp);
+    return addrsize === 8 ? sum : w.and(sum, w.i64(0xffffffff));
+  }
+
+  protected segmentBase(): Expr | undefined {
+    const { seg } = this.insn.mem!;
+    return seg < 4 ? undefined : w.load64(w.i32(0), L.SEG_BASE + 8 * seg);
+  }
+
+  protected immediate(operand: ImmOperand, size: Size): Expr {
+    const value = BigInt(operand.value);
+    if (size === 8) return w.i64(value);
+    return w.i32(Number(BigInt.asUintN(8 * size, value)));
+  }
+
+  // --- flags ----------------------------------------------------------------------------------------------------
+
+  protected setLazyFlags(op: number, dst: Expr, src?: Expr, src2?: Expr): void {
+    const { f } = this;
+    this.flagsUsed = true;
+    const values = [dst, src, src2].map((x) => (x === undefined ? undefined : this.tmp(x)));
+    f.set(this.ccDst, values[0]!);
+    if (values[1] !== undefined) f.set(this.ccSrc, values[1]);
+    if (values[2] !== undefined) f.set(this.ccSrc2, values[2]);
+    this.#known = op;
+    this.#stored = false;
+    this.#carryOverridden = false;
+    this.#overflowOverridden = false;
+  }
+
+  overrideCarry(carry: Expr, overflow?: Expr): void {
+    const { f } = this;
+    this.flagsUsed = true;
+    if (this.#known === undefined) {
+      const cf = w.or(w.shl(carry, L.CC_CARRY_SHIFT), L.CC_OVER_CF);
+      const kept = w.and(this.ccOp, overflow === undefined ? ~L.CC_CARRY : 0xff);
+      const of = overflow === undefined ? w.i32(0) : w.or(w.shl(overflow, L.CC_OVERFLOW_SHIFT), L.CC_OVER_OF);
+      f.set(this.ccOp, w.or(w.or(kept, cf), of));
+      return;
+    }
+    const values = [carry, overflow].map((x) => (x === undefined ? undefined : this.tmp(x)));
+    f.set(this.#ccCarry, values[0]!);
+    this.#carryOverridden = true;
+    if (values[1] !== undefined) {
+      f.set(this.#ccOverflow, values[1]);
+      this.#overflowOverridden = true;
+    }
+    this.#stored = false;
+  }
+
+  /** CC_OP as it is now. */
+  protected op(): Expr {
+    if (this.#known === undefined) return this.ccOp;
+    let op: Expr = w.i32(this.#known);
+    if (this.#carryOverridden) op = w.or(w.shl(this.#ccCarry, L.CC_CARRY_SHIFT), this.#known | L.CC_OVER_CF);
+    if (this.#overflowOverridden)
+      op = w.or(op, w.or(w.shl(this.#ccOverflow, L.CC_OVERFLOW_SHIFT), L.CC_OVER_OF));
+    return op;
+  }
+
+  protected flagSource(): FlagSource {
+    this.flagsUsed = true;
+    return {
+      known: this.#known,
+      op: this.op(),
+      dst: this.ccDst,
+      src: this.ccSrc,
+      src2: this.ccSrc2,
+      ...(this.#carryOverridden ? { carry: this.#ccCarry } : {}),
+      ...(this.#overflowOverridden ? { overflow: this.#ccOverflow } : {}),
+    };
+  }
+
+  /** Like storeFlagKind, on a way out that leaves what follows as it is. */
+  protected noteFlagKind(): void {
+    if (!this.#stored) this.f.set(this.ccOp, this.op());
+  }
+
+  /** Makes the local ccOp hold what is known; to be done before control flow joins. */
+  storeFlagKind(): void {
+    if (this.#stored) return;
+    this.f.set(this.ccOp, this.op());
+    this.#stored = true;
+  }
+
+  flagsIf(condition: Expr, body: () => void): void {
+    const constant = w.constantOf(condition);
+    if (constant !== undefined) {
+      if (constant !== 0) body();
+      return;
+    }
+    const test = this.tmp(condition);
+    this.storeFlagKind();
+    this.f.if(test, () => {
+      body();
+      this.storeFlagKind();
+    });
+    this.forgetFlags();
+  }
+}
