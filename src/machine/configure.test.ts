@@ -220,3 +220,28 @@ describe('options', () => {
     expect(refusal('-nographic -d gest_errors')).toContain("(did you mean 'guest_errors'?)");
   });
 });
+
+describe('-d and -dfilter', () => {
+  it('choose trace points and addresses', () => {
+    const { trace } = config('-d in_asm,op,out_asm -D log -dfilter 0x1000..0x1fff,0x8000+16,200-8');
+    expect(trace.patterns).toEqual([
+      'cpu.translate',
+      'cpu.translate.in',
+      'cpu.translate.op',
+      'cpu.translate.out',
+    ]);
+    expect(trace.ranges).toEqual([
+      { start: 0x1000n, end: 0x1fffn },
+      { start: 0x8000n, end: 0x800fn },
+      { start: 193n, end: 200n },
+    ]);
+    expect(config('').trace.ranges).toEqual([]);
+  });
+
+  it('refuse what is no range', () => {
+    expect(refusal('-dfilter 1000')).toBe(
+      "-dfilter 1000: '1000' is no range of addresses (START..END, START+LENGTH or START-LENGTH)",
+    );
+    expect(refusal('-dfilter 5..4')).toContain("the range '5..4' is empty");
+  });
+});
