@@ -14,8 +14,8 @@ describe('disassembleFunction', () => {
     f.return(w.load32(f.param(0), 1176));
     expect(disassembleFunction(f, () => undefined)).toEqual([
       '$2 = i64.add($1, -5)',
-      'i32.store[16]($0, i32.wrap($2))',
-      'return i32.load[1176]($0)',
+      'i32.store+16($0, i32.wrap($2))',
+      'return i32.load+1176($0)',
     ]);
   });
 

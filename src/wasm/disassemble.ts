@@ -134,7 +134,7 @@ class Disassembly {
     this.#u32();
     const offset = this.#u32();
     const values = this.#pops(operands);
-    return `${name}[${offset}](${values})`;
+    return `${name}${offset === 0 ? '' : `+${offset}`}(${values})`;
   }
 
   #step(): void {
