@@ -1,9 +1,10 @@
 /** Functions as text: expressions folded, control flow indented, calls by name, marks in their places. */
 import { describe, expect, it } from 'vitest';
 import { disassembleFunction } from './disassemble.ts';
-import { Call } from './expr.ts';
+import { Call, type Expr } from './expr.ts';
 import { FunctionBuilder } from './function.ts';
 import * as w from './ops.ts';
+import { SIMD } from './simd.ts';
 
 describe('disassembleFunction', () => {
   it('folds expressions into statements', () => {
@@ -16,6 +17,15 @@ describe('disassembleFunction', () => {
       '$2 = i64.add($1, -5)',
       'i32.store+16($0, i32.wrap($2))',
       'return i32.load+1176($0)',
+    ]);
+  });
+
+  it('takes one operand for the vector roundings and conversions', () => {
+    const f = new FunctionBuilder(['v128'], 'v128');
+    const unary = (opcode: number, x: Expr): Expr => w.simd('v128', opcode, [x]);
+    f.return(unary(SIMD.i32x4_trunc_sat_f32x4_s, unary(SIMD.f32x4_nearest, f.param(0))));
+    expect(disassembleFunction(f, () => undefined)).toEqual([
+      'return i32x4_trunc_sat_f32x4_s(f32x4_nearest($0))',
     ]);
   });
 

@@ -55,7 +55,8 @@ next = enter(next, 'f64.', FLOAT_OPS);
 enter(next, '', CONVERSIONS);
 
 const SIMD_NAMES = new Map(Object.entries(SIMD).map(([name, number]) => [number as number, name]));
-const UNARY_SIMD = /^(not|any_true|f\d+x\d_sqrt)$|splat|extract|bitmask|all_true|abs$|extend|extadd|convert/;
+const UNARY_SIMD =
+  /^(not|any_true|f\d+x\d_sqrt)$|splat|extract|bitmask|all_true|abs$|extend|extadd|convert|demote|promote|ceil$|floor$|trunc|nearest$/;
 
 /** Lines of a function's body. `mark` gives a comment for each thing that was marked as the code was written. */
 export function disassembleFunction(
