@@ -31,7 +31,7 @@ function machine(code: string): { cpu: Processor; seen: Map<string, Record<strin
       random: () => 0,
     },
   });
-  const table = (gpa: number, value: number): void =>
+  const table = (gpa: number, value: number): boolean =>
     cpu.guestMemory.write(gpa, new Uint8Array(BigUint64Array.of(BigInt(value)).buffer));
   table(0x1000, 0x2003);
   table(0x2000, 0x3003);
