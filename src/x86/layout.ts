@@ -313,6 +313,8 @@ export const CC_DEC = 28;
 export const CC_SHL = 32;
 export const CC_SHR = 36;
 export const CC_MUL = 40;
+/** IMUL of two or three operands: dst=low half, src and src2=the factors, sign-extended to 64 bits. */
+export const CC_IMUL = 44;
 export const CC_KIND = 0xfc;
 export const CC_OVER_CF = 0x100;
 export const CC_OVER_OF = 0x200;

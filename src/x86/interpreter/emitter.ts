@@ -165,6 +165,11 @@ export class InterpreterEmitter extends Emitter {
         : w.or(w.and(op, 0xff), w.or(cf, w.or(w.shl(overflow, L.CC_OVERFLOW_SHIFT), L.CC_OVER_OF)));
     this.f.store32(zero, value, L.CC_OP);
   }
+  overrideOverflow(overflow: Expr): void {
+    const zero = w.i32(0);
+    const kept = w.and(w.load32(zero, L.CC_OP), ~L.CC_OVERFLOW);
+    this.f.store32(zero, w.or(kept, w.or(w.shl(overflow, L.CC_OVERFLOW_SHIFT), L.CC_OVER_OF)), L.CC_OP);
+  }
   protected flagSource(): FlagSource {
     const zero = w.i32(0);
     return {

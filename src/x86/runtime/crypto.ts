@@ -4,6 +4,9 @@ const SBOX: i32 = <i32>memory.data(256, 16);
 const INVERSE: i32 = <i32>memory.data(256, 16);
 const A: i32 = <i32>memory.data(16, 16);
 const B: i32 = <i32>memory.data(16, 16);
+/** SubBytes and MixColumns of one byte in row 0, as a column (row 0 lowest); and their inverses. */
+const FORWARD: i32 = <i32>memory.data(1024, 16);
+const BACKWARD: i32 = <i32>memory.data(1024, 16);
 let ready = false;
 
 function xtime(x: u32): u32 {
@@ -42,6 +45,25 @@ function prepare(): void {
   } while (p != 1);
   store<u8>(SBOX, 0x63);
   store<u8>(INVERSE + 0x63, 0);
+  for (let i = 0; i < 256; i++) {
+    const s = <u32>load<u8>(SBOX + i);
+    store<u32>(FORWARD + (i << 2), gmul(s, 2) | (s << 8) | (s << 16) | (gmul(s, 3) << 24));
+    const t = <u32>load<u8>(INVERSE + i);
+    store<u32>(
+      BACKWARD + (i << 2),
+      gmul(t, 14) | (gmul(t, 9) << 8) | (gmul(t, 13) << 16) | (gmul(t, 11) << 24),
+    );
+  }
+}
+
+/** One column of a round but the last: its four bytes come from columns `a` (row 0) to `d` (row 3). */
+function column(table: i32, a: u32, b: u32, c: u32, d: u32): u32 {
+  return (
+    load<u32>(table + ((a & 255) << 2)) ^
+    rotl<u32>(load<u32>(table + (((b >> 8) & 255) << 2)), 8) ^
+    rotl<u32>(load<u32>(table + (((c >> 16) & 255) << 2)), 16) ^
+    rotl<u32>(load<u32>(table + ((d >> 24) << 2)), 24)
+  );
 }
 
 function rotl8(x: u32, n: u32): u32 {
@@ -58,39 +80,41 @@ function substitute(inverse: bool): void {
     }
 }
 
-/** MixColumns (or its inverse) on one column. */
-function mix(at: i32, inverse: bool): void {
-  const a = <u32>load<u8>(at);
-  const b = <u32>load<u8>(at, 1);
-  const c = <u32>load<u8>(at, 2);
-  const d = <u32>load<u8>(at, 3);
-  if (inverse) {
-    store<u8>(at, <u8>(gmul(a, 14) ^ gmul(b, 11) ^ gmul(c, 13) ^ gmul(d, 9)));
-    store<u8>(at, <u8>(gmul(a, 9) ^ gmul(b, 14) ^ gmul(c, 11) ^ gmul(d, 13)), 1);
-    store<u8>(at, <u8>(gmul(a, 13) ^ gmul(b, 9) ^ gmul(c, 14) ^ gmul(d, 11)), 2);
-    store<u8>(at, <u8>(gmul(a, 11) ^ gmul(b, 13) ^ gmul(c, 9) ^ gmul(d, 14)), 3);
-  } else {
-    const all = a ^ b ^ c ^ d;
-    store<u8>(at, <u8>(a ^ all ^ xtime(a ^ b)));
-    store<u8>(at, <u8>(b ^ all ^ xtime(b ^ c)), 1);
-    store<u8>(at, <u8>(c ^ all ^ xtime(c ^ d)), 2);
-    store<u8>(at, <u8>(d ^ all ^ xtime(d ^ a)), 3);
-  }
-}
-
 /** AESENC 0, AESENCLAST 1, AESDEC 2, AESDECLAST 3. */
 export function aesRound(state: v128, key: v128, kind: i32): v128 {
   prepare();
-  v128.store(A, state);
-  const inverse = (kind & 2) != 0;
-  substitute(inverse);
-  if ((kind & 1) == 0) for (let i = 0; i < 4; i++) mix(B + (i << 2), inverse);
-  return v128.xor(v128.load(B), key);
+  if ((kind & 1) != 0) {
+    v128.store(A, state);
+    substitute((kind & 2) != 0);
+    return v128.xor(v128.load(B), key);
+  }
+  const x = <u32>i32x4.extract_lane(state, 0);
+  const y = <u32>i32x4.extract_lane(state, 1);
+  const z = <u32>i32x4.extract_lane(state, 2);
+  const t = <u32>i32x4.extract_lane(state, 3);
+  let result: v128;
+  if (kind == 0) {
+    result = i32x4.splat(column(FORWARD, x, y, z, t));
+    result = i32x4.replace_lane(result, 1, column(FORWARD, y, z, t, x));
+    result = i32x4.replace_lane(result, 2, column(FORWARD, z, t, x, y));
+    result = i32x4.replace_lane(result, 3, column(FORWARD, t, x, y, z));
+  } else {
+    result = i32x4.splat(column(BACKWARD, x, t, z, y));
+    result = i32x4.replace_lane(result, 1, column(BACKWARD, y, x, t, z));
+    result = i32x4.replace_lane(result, 2, column(BACKWARD, z, y, x, t));
+    result = i32x4.replace_lane(result, 3, column(BACKWARD, t, z, y, x));
+  }
+  return v128.xor(result, key);
 }
 
+/** InvMixColumns alone: BACKWARD without its inverse S-box. */
 export function aesInverseMix(state: v128): v128 {
-  v128.store(B, state);
-  for (let i = 0; i < 4; i++) mix(B + (i << 2), true);
+  prepare();
+  v128.store(A, state);
+  for (let i = 0; i < 16; i += 4) {
+    const x = subWord(load<u32>(A + i));
+    store<u32>(B + i, column(BACKWARD, x, x, x, x));
+  }
   return v128.load(B);
 }
 

@@ -9,6 +9,7 @@ import {
   CC_DEC,
   CC_DST,
   CC_EFLAGS,
+  CC_IMUL,
   CC_INC,
   CC_KIND,
   CC_LOGIC,
@@ -52,6 +53,20 @@ function resultOf(kind: i32, mask: u64, dst: u64, src: u64, src2: u64): u64 {
   return dst & mask;
 }
 
+/** Does the signed product of two factors of 1 << (ccop & 3) bytes, sign-extended, not fit in that many bytes? */
+function overflows(ccop: i32, a: i64, b: i64): bool {
+  const product = a * b;
+  const size = ccop & 3;
+  if (size == 0) return (product as i8) != product;
+  if (size == 1) return (product as i16) != product;
+  if (size == 2) return (product as i32) != product;
+  if (a == 0 || b == 0) return false;
+  // the one product whose division back overflows
+  if (a == -1) return b == i64.MIN_VALUE;
+  if (b == -1) return a == i64.MIN_VALUE;
+  return product / b != a;
+}
+
 /** CF alone: 0 or 1. */
 export function carryOf(ccop: i32, dst: u64, src: u64, src2: u64): i32 {
   if ((ccop & CC_OVER_CF) != 0) return (ccop >> CC_CARRY_SHIFT) & 1;
@@ -63,6 +78,7 @@ export function carryOf(ccop: i32, dst: u64, src: u64, src2: u64): i32 {
   if (kind == CC_INC || kind == CC_DEC) return (src2 as i32) & 1;
   if (kind == CC_SHL) return ((src >> ((8 << (ccop & 3)) - 1)) as i32) & 1;
   if (kind == CC_SHR) return (src as i32) & 1;
+  if (kind == CC_IMUL) return overflows(ccop, src as i64, src2 as i64) ? 1 : 0;
   return src != 0 ? 1 : 0;
 }
 
@@ -100,8 +116,8 @@ export function flagsOf(ccop: i32, dst: u64, src: u64, src2: u64): i32 {
     if ((result & 15) == 15) flags |= FLAG_AF;
   } else if (kind == CC_SHL || kind == CC_SHR) {
     overflow = src ^ result;
-  } else if (kind == CC_MUL) {
-    if (src != 0) flags |= FLAG_OF;
+  } else if (kind == CC_MUL || kind == CC_IMUL) {
+    if ((flags & FLAG_CF) != 0) flags |= FLAG_OF;
   }
   if (((overflow >> top) & 1) != 0) flags |= FLAG_OF;
   return flags;

@@ -176,7 +176,9 @@ const AMD: u32 = 0x68747541;
 
 /** Event selections and counters that every AMD processor has (APM volume 2, 13.2.2): here they stay 0. */
 function isAmdCounter(index: u32): bool {
-  return index >= MSR_AMD_EVENT_SELECT && index < MSR_AMD_EVENT_SELECT + 8 && <u32>cpuidRegister(0, 0, 1) == AMD;
+  return (
+    index >= MSR_AMD_EVENT_SELECT && index < MSR_AMD_EVENT_SELECT + 8 && <u32>cpuidRegister(0, 0, 1) == AMD
+  );
 }
 
 /** Reads an MSR to MSR_LOW, MSR_HIGH. False = there is none. */

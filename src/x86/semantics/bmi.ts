@@ -107,13 +107,12 @@ export function addWithOneFlag(flag: typeof CF | typeof OF): Semantics {
   return (e, dst, src) => {
     const size = e.size(dst!);
     const b = e.tmp(e.read(src!));
-    const bits = e.tmp(e.arithmeticFlags());
-    const position = flag === CF ? 0 : 11;
-    const carry = e.tmp(w.and(w.shrU(bits, position), 1));
+    const carry = e.tmp(flag === CF ? e.carry() : e.condition(0));
     const a = e.tmp(e.read(dst!));
     const r = e.tmp(w.add(w.add(a, b), widen(size, carry)));
     e.write(dst!, r);
-    const out = w.or(w.ltU(r, b), w.and(carry, w.eq(r, b)));
-    e.flagBits(w.or(w.and(bits, ~flag), w.shl(out, position)));
+    const out = e.tmp(w.or(w.ltU(r, b), w.and(carry, w.eq(r, b))));
+    if (flag === CF) e.overrideCarry(out);
+    else e.overrideOverflow(out);
   };
 }

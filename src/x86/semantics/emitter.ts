@@ -75,6 +75,8 @@ export abstract class Emitter {
   protected abstract setLazyFlags(op: number, dst: Expr, src?: Expr, src2?: Expr): void;
   /** Replaces CF (i32, 0 or 1), and OF unless that is left out; the other flags stay as they are. */
   abstract overrideCarry(carry: Expr, overflow?: Expr): void;
+  /** Replaces OF (i32, 0 or 1) alone. */
+  abstract overrideOverflow(overflow: Expr): void;
   /** The lazy flags as they are now. */
   protected abstract flagSource(): FlagSource;
   /** Runs `body`, which sets flags, only if `condition` is nonzero. */

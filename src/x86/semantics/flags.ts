@@ -115,7 +115,7 @@ function positive(cc: number, source: FlagSource): Expr | undefined {
     case 2:
       return carryExpr(source);
     case 4:
-      return kind === L.CC_SBB || kind === L.CC_MUL ? undefined : zero(narrow(log, dst));
+      return kind === L.CC_SBB ? undefined : zero(narrow(log, dst));
     case 8:
       return kind === L.CC_SBB ? undefined : w.ltS(result, zeroOf(log));
     case 10:
@@ -224,6 +224,8 @@ export function carryExpr(source: FlagSource): Expr | undefined {
       return w.and(w.wrap(src), 1);
     case L.CC_MUL:
       return w.ne(src, w.i64(0));
+    case L.CC_IMUL:
+      return undefined;
     case L.CC_SBB: {
       // left < right, or equal to it with the borrow in
       const a = narrow(log, dst);

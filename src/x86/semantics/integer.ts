@@ -295,17 +295,14 @@ export const imul: Semantics = (e, dst, x, y) => {
   const size = e.size(dst!);
   const a = e.tmp(e.read(y === undefined ? dst! : x!));
   const b = e.tmp(e.readAs(y ?? x!, size));
-  if (size === 8) {
-    const low = e.tmp(w.mul(a, b));
-    const high = mulHighSigned(e, a, b);
-    e.write(dst!, low);
-    e.flags(L.CC_MUL, 8, low, e.tmp(w.xor(high, w.shrS(low, w.i64(63)))));
-    return;
-  }
-  const product = e.tmp(w.mul(w.sext(e.signed(size, a)), w.sext(e.signed(size, b))));
-  const low = e.tmp(e.cut(size, w.wrap(product)));
+  const wide = (value: Expr): Expr => e.tmp(size === 8 ? value : w.sext(e.signed(size, value)));
+  const x64 = wide(a);
+  const y64 = wide(b);
+  const product = w.mul(x64, y64);
+  const low = e.tmp(size === 8 ? product : e.cut(size, w.wrap(product)));
   e.write(dst!, low);
-  e.flags(L.CC_MUL, size, low, w.ne(product, w.sext(e.signed(size, low))));
+  // whether the product fits is worked out when somebody asks
+  e.flags(L.CC_IMUL, size, low, x64, y64);
 };
 
 /** DIV and IDIV: #DE on zero and when the quotient does not fit. The flags are undefined: left alone. */

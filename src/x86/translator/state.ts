@@ -256,6 +256,19 @@ export abstract class RegionState extends Emitter {
     this.#stored = false;
   }
 
+  overrideOverflow(overflow: Expr): void {
+    const { f } = this;
+    this.flagsUsed = true;
+    if (this.#known === undefined) {
+      const of = w.or(w.shl(overflow, L.CC_OVERFLOW_SHIFT), L.CC_OVER_OF);
+      f.set(this.ccOp, w.or(w.and(this.ccOp, ~L.CC_OVERFLOW), of));
+      return;
+    }
+    f.set(this.#ccOverflow, overflow);
+    this.#overflowOverridden = true;
+    this.#stored = false;
+  }
+
   /** CC_OP as it is now. */
   protected op(): Expr {
     if (this.#known === undefined) return this.ccOp;
