@@ -354,7 +354,7 @@ export class CodeCache {
 
   /** The jump cache may hold regions that are gone. */
   #newGeneration(): void {
-    this.#view.setUint32(L.JUMP_GENERATION, this.#view.getUint32(L.JUMP_GENERATION, true) + 1, true);
+    (this.#engine.runtime.newGeneration as unknown as () => void)();
   }
 
   /** Takes a region out of use: its blocks are interpreted again. */

@@ -117,8 +117,12 @@ export const STAT_PORT = 1948;
 /** u64: instructions executed in the interpreter. */
 export const STAT_INTERP_INSNS = 1952;
 
-/** u32: changes whenever a jump cache entry may have become wrong (mappings, regions taken out of use). */
-export const JUMP_GENERATION = 1960;
+/**
+ * Two u32: change whenever a jump cache entry for code below CPL 3, and at CPL 3, may have become wrong (mappings,
+ * regions taken out of use). That of a MODE is at JUMP_GENERATION + ((MODE & MODE_CPL3) >> JUMP_GENERATION_SHIFT).
+ */
+export const JUMP_GENERATION = 1968;
+export const JUMP_GENERATION_SHIFT = 4;
 
 /** u32: record of the instruction that raised an exception inside a region (status FAULTED). */
 export const FAULT_RECORD = 1964;

@@ -27,8 +27,10 @@ import {
   JUMP_CACHE,
   JUMP_CACHE_ENTRIES,
   JUMP_GENERATION,
+  JUMP_GENERATION_SHIFT,
   MODE,
   MODE_CODE,
+  MODE_CPL3,
   NEXT,
   REC_BYTES,
   REC_HANDLER,
@@ -178,7 +180,8 @@ export function run(): i32 {
     let linear = load<u64>(RIP) + load<u64>(SEG_BASE + 8);
     if ((mode & MODE_CODE) != 2) linear &= 0xffffffff;
     const jump = JUMP_CACHE + ((<i32>(linear ^ (linear >> 12)) & (JUMP_CACHE_ENTRIES - 1)) << 4);
-    const stamp = (load<u32>(JUMP_GENERATION) << 9) | mode;
+    const generation = JUMP_GENERATION + ((mode & MODE_CPL3) >> JUMP_GENERATION_SHIFT);
+    const stamp = (load<u32>(generation) << 9) | mode;
     const single = (shadow | (attention & (ATTENTION_TRAP | ATTENTION_DEBUG))) != 0;
     if (load<u64>(jump) == linear && load<u32>(jump, 8) == stamp && !interpretOnce && !single) {
       interpretOnce = !enterRegion(load<i32>(jump, 12), linear & ~0xfff, 0);
@@ -209,17 +212,16 @@ export function run(): i32 {
     if (region != 0 && !interpretOnce && !single) {
       // From the jump cache on, the region runs without a look at its pages: JUMP_GENERATION stands for them.
       remapped = false;
-      const before = load<u32>(JUMP_GENERATION);
+      const before = load<u32>(generation);
       interpretOnce = !enterRegion(region, linear & ~0xfff, ENTRY_CHECK);
       if (interpretOnce && remapped) host_remapped(entry);
-      else if (load<u32>(JUMP_GENERATION) == before && load<i32>(entry, ENTRY_REGION) == region) {
+      else if (load<u32>(generation) == before && load<i32>(entry, ENTRY_REGION) == region) {
         store<u64>(jump, linear);
         store<u32>(jump, stamp, 8);
         store<i32>(jump, region, 12);
       }
       continue;
     }
-    store<i32>(SHADOW, 0);
     const left = interpretOnce;
     interpretOnce = false;
 
@@ -245,6 +247,7 @@ export function run(): i32 {
       continue;
     }
     if (left) countExit(load<i32>(entry, ENTRY_BLOCK) + BLOCK_RECORDS);
+    store<i32>(SHADOW, 0);
     interpret(load<i32>(entry, ENTRY_BLOCK) + BLOCK_RECORDS, linear & ~0xfff, single);
     const targets = load<i32>(block, BLOCK_TARGETS);
     if (targets != 0) store<u64>(targets + ((countdown & (TARGETS - 1)) << 3), load<u64>(RIP));

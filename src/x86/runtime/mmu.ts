@@ -7,6 +7,8 @@ import {
   CR4,
   EFER,
   IN_REGION,
+  JUMP_CACHE,
+  JUMP_CACHE_ENTRIES,
   JUMP_GENERATION,
   MODE,
   MODE_CODE,
@@ -98,19 +100,40 @@ let walkLarge: i32 = 0;
 
 // Which tables hold anything, and which large pages they hold parts of (hashed; INVLPG must find all of a page).
 let tablesUsed: i32 = 7;
-const LARGE_FILTER: i32 = memory.data(256, 8) as i32;
-const HUGE_FILTER: i32 = memory.data(256, 8) as i32;
+const FILTER: i32 = 4096;
+const LARGE_FILTER: i32 = memory.data(4096, 8) as i32;
+const HUGE_FILTER: i32 = memory.data(4096, 8) as i32;
+/** Pages (hashed) that have had an execute tag since the last flush of everything: the jump cache may know them. */
+const CODE_FILTER: i32 = memory.data(4096, 8) as i32;
+/** 1 = code below CPL 3 may have been found through a page that is not global since the last CR3 load. */
+let localCode: i32 = 1;
+/** Entries filled with pages that are not global since the last CR3 load; beyond the bound they are not noted. */
+const LOCAL_BOUND: i32 = 1024;
+const LOCAL: i32 = memory.data(4096, 8) as i32;
+let localCount: i32 = LOCAL_BOUND + 1;
 /** One byte for each entry: 1 = a global page, which a CR3 load does not drop; and which tables have any. */
 const GLOBAL: i32 = memory.data(3072, 8) as i32;
 let tablesGlobal: i32 = 7;
 
-/** Kernel and user addresses differ in their high bits: the filters mix all of them. */
+/**
+ * Place of an address in a filter: the upper half of the address space, which kernels map with large pages, has the
+ * upper half of the filter to itself. All bits above `shift` count.
+ */
+function filterSlot(va: u64, shift: u64): i32 {
+  const page = va >> shift;
+  return (((page ^ (page >> 11) ^ (page >> 22)) as i32) & 2047) | (((va >> 63) as i32) << 11);
+}
+
 function largeSlot(va: u64): i32 {
-  return LARGE_FILTER + ((((va >> 21) ^ (va >> 29) ^ (va >> 37) ^ (va >> 45)) as i32) & 255);
+  return LARGE_FILTER + filterSlot(va, 21);
 }
 
 function hugeSlot(va: u64): i32 {
-  return HUGE_FILTER + ((((va >> 30) ^ (va >> 38) ^ (va >> 46)) as i32) & 255);
+  return HUGE_FILTER + filterSlot(va, 30);
+}
+
+function codeSlot(va: u64): i32 {
+  return CODE_FILTER + filterSlot(va, 12);
 }
 
 /** The TLB that belongs to implicit supervisor accesses (GDT, IDT, TSS); SMAP does not heed RFLAGS.AC for them. */
@@ -374,7 +397,15 @@ export function tlbFill(va: u64, access: i32): i32 {
   store<u32>(entry + TLB_PFN, lastPfn);
   const bit = tlb == TLB_SMAP ? 1 : tlb == TLB_SUPERVISOR ? 2 : 4;
   tablesUsed |= bit;
+  if (executable) {
+    store<u8>(codeSlot(va), 1);
+    if (!global && user == 0) localCode = 1;
+  }
   if (global) tablesGlobal |= bit;
+  else if (localCount < LOCAL_BOUND) {
+    store<i32>(LOCAL + (localCount << 2), entry);
+    localCount++;
+  } else localCount = LOCAL_BOUND + 1;
   store<u8>(GLOBAL + ((entry - TLB) >> TLB_ENTRY_SHIFT), global ? 1 : 0);
   return base + ((va as i32) & 4095);
 }
@@ -405,9 +436,18 @@ export function wrapLinear(va: u64): u64 {
   return (load<i32>(MODE) & MODE_CODE) == 2 ? va : va & 0xffff_ffff;
 }
 
-/** What the jump cache knows of mappings is not to be believed any more. */
-function newGeneration(): void {
-  store<u32>(JUMP_GENERATION, load<u32>(JUMP_GENERATION) + 1);
+/** What the jump cache knows of code at CPL 3 (offset 4), or below (0), is not to be believed any more. */
+function nextGeneration(offset: i32): void {
+  const next = load<u32>(JUMP_GENERATION + offset) + 1;
+  store<u32>(JUMP_GENERATION + offset, next);
+  // stamps hold 23 bits of it
+  if ((next & 0x7f_ffff) == 0) memory.fill(JUMP_CACHE, 0, JUMP_CACHE_ENTRIES << 4);
+}
+
+/** Nothing that the jump cache knows is to be believed any more: mappings have changed, or regions are gone. */
+export function newGeneration(): void {
+  nextGeneration(0);
+  nextGeneration(4);
 }
 
 /** Empties all TLBs, global pages too. */
@@ -421,8 +461,11 @@ export function tlbFlush(): void {
   if (tablesGlobal != 0) memory.fill(GLOBAL, 0, 3 * TLB_ENTRIES);
   tablesUsed = 0;
   tablesGlobal = 0;
-  memory.fill(LARGE_FILTER, 0, 256);
-  memory.fill(HUGE_FILTER, 0, 256);
+  localCode = 0;
+  localCount = 0;
+  memory.fill(LARGE_FILTER, 0, FILTER);
+  memory.fill(HUGE_FILTER, 0, FILTER);
+  memory.fill(CODE_FILTER, 0, FILTER);
   forgetDirectories();
 }
 
@@ -432,35 +475,27 @@ export function tlbFlushLocal(): void {
     tlbFlush();
     return;
   }
-  newGeneration();
+  // A kernel's code lies in global pages: what is known of it stays.
+  nextGeneration(4);
+  if (localCode != 0) nextGeneration(0);
+  localCode = 0;
   store<u32>(STAT_TLB_FLUSH, load<u32>(STAT_TLB_FLUSH) + 1);
   forgetDirectories();
-  for (let table = 0; table < 3; table++) {
-    const bit = 1 << table;
-    if ((tablesUsed & bit) == 0) continue;
-    const base = TLB + table * TLB_BYTES;
-    if ((tablesGlobal & bit) == 0) {
-      memory.fill(base, 1, TLB_BYTES);
-      tablesUsed &= ~bit;
-      continue;
+  if (localCount <= LOCAL_BOUND) {
+    for (let n = 0; n < localCount; n++) {
+      const entry = load<i32>(LOCAL + (n << 2));
+      if (load<u8>(GLOBAL + ((entry - TLB) >> TLB_ENTRY_SHIFT)) == 0) dropEntry(entry);
     }
-    const flags = GLOBAL + table * TLB_ENTRIES;
-    for (let n = 0; n < TLB_ENTRIES; n += 8) {
-      const entry = base + (n << TLB_ENTRY_SHIFT);
-      if (load<u64>(flags + n) == 0) {
-        memory.fill(entry, 1, 8 << TLB_ENTRY_SHIFT);
-        continue;
-      }
-      for (let i = 0; i < 8; i++) {
-        if (load<u8>(flags + n + i) == 0) dropEntry(entry + (i << TLB_ENTRY_SHIFT));
-      }
+  } else {
+    for (let n = 0; n < 3 * TLB_ENTRIES; n++) {
+      if (load<u8>(GLOBAL + n) == 0) dropEntry(TLB + (n << TLB_ENTRY_SHIFT));
     }
   }
+  localCount = 0;
 }
 
 /** Forgets everything, whatever the bookkeeping says (reset, a restored state). */
 export function tlbReset(): void {
-  newGeneration();
   tablesUsed = 7;
   tablesGlobal = 7;
   tlbFlush();
@@ -475,13 +510,14 @@ function dropEntry(entry: i32): void {
 /** INVLPG: forgets the page that `va` lies in, all of it when it is a large one. */
 export function tlbFlushPage(va: u64): void {
   forgetDirectories();
-  newGeneration();
   if (load<u8>(hugeSlot(va)) != 0) {
     tlbFlush();
     return;
   }
   const index = ((va >> 12) as i32) & (TLB_ENTRIES - 1);
   const whole = load<u8>(largeSlot(va)) != 0;
+  // Pages of data are no concern of the jump cache's.
+  if (whole || load<u8>(codeSlot(va)) != 0) newGeneration();
   for (let table = 0; table < 3; table++) {
     const base = TLB + table * TLB_BYTES;
     if (!whole) {

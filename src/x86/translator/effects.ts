@@ -60,6 +60,8 @@ const BY_HELPER: Readonly<Record<string, Effects>> = {
   op_scas: string([RDI, RAX], COMPARES),
   op_scas8: string([RDI, RAX], COMPARES),
   op_cli: NONE,
+  op_sti: NONE,
+  op_mov_from_cr: { ...NONE, operandWritten: true, io: true },
   op_nop: NONE,
   op_swapgs: NONE,
   op_clflush: NONE,
@@ -104,4 +106,14 @@ export function effectsOf(insn: Insn): Effects | undefined {
   // x87: registers and memory of its own, and general registers in addresses only
   if (map !== 0 || opcode < 0xd8 || opcode > 0xdf) return undefined;
   return name.startsWith('fcom') || name.startsWith('fucom') || name.startsWith('fcmov') ? X87_COMPARE : X87;
+}
+
+/** STI: control goes on to the next instruction, in front of which no interrupt may come. */
+export function holdsInterrupts(insn: Insn): boolean {
+  return insn.def.helper === 'op_sti';
+}
+
+/** The function of the runtime that does `insn` in a region. */
+export function functionOf(insn: Insn): string {
+  return holdsInterrupts(insn) ? 'op_sti_inside' : insn.def.helper!;
 }

@@ -11,14 +11,17 @@ import * as w from '../../wasm/ops.ts';
 import type { Insn, Operand } from '../decode/insn.ts';
 import * as L from '../layout.ts';
 import type { RuntimeImports } from '../semantics/emitter.ts';
-import { type Effects, effectsOf } from './effects.ts';
+import { type Effects, effectsOf, functionOf } from './effects.ts';
 import type { Memberships } from './groups.ts';
 import { RegionMemory } from './memory.ts';
 
 /** How a region's code leaves a block; provided by the region builder, which knows the blocks. */
 export interface RegionFlow {
-  /** Continues at an offset from the region's first page: inside the region if a block starts there. */
-  goto(offset: number): void;
+  /**
+   * Continues at an offset from the region's first page: inside the region if a block starts there.
+   * @param held no interrupt may come before the instruction there
+   */
+  goto(offset: number, held?: boolean): void;
   /** Continues at a computed address. */
   gotoRip(rip: LocalGet, kind: 'jump' | 'call' | 'return'): void;
 }
@@ -126,7 +129,7 @@ export class RegionEmitter extends RegionMemory {
       f.store32(place, w.add(w.load32(place, L.CALL_COUNTS), 1), L.CALL_COUNTS);
     }
     if (effects.io) f.store32(zero, w.add(this.budget, left), L.BUDGET);
-    f.set(this.status, new Call('i32', this.#helpers(insn.def.helper!), [w.i32(record)]));
+    f.set(this.status, new Call('i32', this.#helpers(functionOf(insn)), [w.i32(record)]));
     f.store32(zero, w.i32(1), L.IN_REGION);
     if (effects.io) f.set(this.budget, w.sub(w.load32(zero, L.BUDGET), left));
     for (const reg of writes) {

@@ -4,7 +4,7 @@
  */
 import type { Block, CodeCache } from '../code-cache.ts';
 import type { Insn } from '../decode/insn.ts';
-import { effectsOf } from './effects.ts';
+import { effectsOf, holdsInterrupts } from './effects.ts';
 
 /** Bounds: V8's optimising compiler takes more than linear time in the size of a function. */
 const MAX_BLOCKS = 60;
@@ -61,7 +61,7 @@ function successors(block: Block): Successors {
   const last = block.insns.at(-1);
   if (last === undefined) return { targets: [], site: undefined };
   const next = last.offset + last.length;
-  if (!last.def.ends) return { targets: [next], site: undefined };
+  if (!last.def.ends || holdsInterrupts(last)) return { targets: [next], site: undefined };
   const target = last.operands[0];
   const name = last.def.name;
   if (target?.kind === 'rel') {
@@ -154,7 +154,11 @@ function cut(offset: number, chosen: ReadonlyMap<number, Block>): RegionBlock {
     if (!isTranslatable(insn)) break;
   }
   const last = insns.at(-1)!;
-  if (fallsTo === undefined && isTranslatable(last) && !(block.end === 'transfer' && last.def.ends))
+  if (
+    fallsTo === undefined &&
+    isTranslatable(last) &&
+    (!(block.end === 'transfer' && last.def.ends) || holdsInterrupts(last))
+  )
     fallsTo = page + last.offset + last.length;
   return { offset, page, insns, block, fallsTo };
 }

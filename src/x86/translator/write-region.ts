@@ -8,6 +8,7 @@ import type { LocalGet } from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label } from '../../wasm/function.ts';
 import * as w from '../../wasm/ops.ts';
 import * as L from '../layout.ts';
+import { holdsInterrupts } from './effects.ts';
 import type { RegionEmitter } from './emitter.ts';
 import { groupAccesses } from './groups.ts';
 import type { RegionBlock, Selection } from './region.ts';
@@ -196,14 +197,15 @@ class RegionWriter {
     f.unreachable();
   }
 
-  /** Leaves the region; control goes on at `offset`. */
-  #leave(offset: number): void {
+  /** Leaves the region; control goes on at `offset`, behind STI (`held`) without an interrupt in between. */
+  #leave(offset: number, held = false): void {
+    if (held) this.#f.store32(w.i32(0), w.i32(1), L.SHADOW);
     this.#f.set(this.#e.rip, w.add(this.#e.vbase, w.i64(offset)));
     this.#f.br(this.#exit);
   }
 
-  /** Goes on with a block of the region. */
-  #enter(target: number): void {
+  /** Goes on with a block of the region; `held` as for #leave. */
+  #enter(target: number, held = false): void {
     const f = this.#f;
     const state = this.#e.flagState;
     const before = this.#flagStates.get(target);
@@ -217,7 +219,7 @@ class RegionWriter {
     for (let i = this.#scopes.length - 1; i >= 0; i--) {
       const { labels, heads, start, chooses } = this.#scopes[i]!;
       if (start !== undefined && heads.has(target)) {
-        f.if(w.leS(this.#e.budget, w.i32(0)), () => this.#leave(this.#blocks[target]!.offset));
+        f.if(w.leS(this.#e.budget, w.i32(0)), () => this.#leave(this.#blocks[target]!.offset, held));
         if (chooses) f.set(this.#next, w.i32(target));
         f.br(start);
         return;
@@ -231,17 +233,17 @@ class RegionWriter {
         return;
       }
     }
-    this.#leave(this.#blocks[target]!.offset);
+    this.#leave(this.#blocks[target]!.offset, held);
   }
 
   #block(region: RegionBlock, flags: FlagState | undefined): void {
     const f = this.#f;
     const e = this.#e;
     e.flow = {
-      goto: (offset) => {
+      goto: (offset, held) => {
         const target = this.#position.get(offset);
-        if (target === undefined) this.#leave(offset);
-        else this.#enter(target);
+        if (target === undefined) this.#leave(offset, held);
+        else this.#enter(target, held);
       },
       gotoRip: (rip, kind) => {
         for (const target of kind === 'return' ? this.#returnSites : this.#expected(region))
@@ -259,7 +261,7 @@ class RegionWriter {
       e.translate(insn, insns.length - k, records + k * L.REC_BYTES, groups[k]);
     if (region.fallsTo !== undefined) {
       e.storeFlagKind();
-      e.flow.goto(region.fallsTo);
+      e.flow.goto(region.fallsTo, holdsInterrupts(insns.at(-1)!));
     }
   }
 }

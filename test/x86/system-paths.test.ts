@@ -1,0 +1,200 @@
+/**
+ * What the fast ways through the kernel must not lose: translated code found by linear address while address spaces
+ * change, and the instruction after STI, in front of which no interrupt comes.
+ */
+import { describe, expect, it } from 'vitest';
+import * as L from '../../src/x86/layout.ts';
+import { makeProcessor } from './differential/guest.ts';
+
+/** Two address spaces: low memory is mapped to itself in both; VIRTUAL goes to ONE or to TWO. */
+const SPACES = [0x1000, 0x5000] as const;
+const VIRTUAL = 0x40_0000;
+const ONE = 0x12_000;
+const TWO = 0x13_000;
+const CODE = 0x10_000;
+const STACK = 0x9000;
+const IDT = 0x30_000;
+const HANDLER = 0x31_000;
+const GDT = 0x500;
+const VECTOR = 0x40;
+const GLOBAL = 0x100;
+const CR4_PAE_PGE = 0xa0n;
+
+const bytes = (code: string): Uint8Array =>
+  Uint8Array.from(code.match(/[0-9a-f]{2}/g)!, (pair) => Number.parseInt(pair, 16));
+const little = (value: number): string =>
+  Array.from({ length: 4 }, (_, i) => ((value >>> (8 * i)) & 0xff).toString(16).padStart(2, '0')).join('');
+
+class Machine {
+  readonly cpu;
+  readonly view: DataView;
+  onOut: () => void = () => {};
+  acknowledged = 0;
+
+  /** @param flags of the pages at VIRTUAL and of those around, beside present and writable */
+  constructor(hotThreshold: number, flags: { virtual: number; low: number }) {
+    this.cpu = makeProcessor(hotThreshold, {
+      writePort: () => this.onOut(),
+      acknowledgeInterrupt: () => {
+        this.acknowledged++;
+        this.cpu.setInterrupt(false);
+        return VECTOR;
+      },
+    });
+    this.view = new DataView(this.cpu.engine.memory.buffer);
+    for (const [n, root] of SPACES.entries()) {
+      this.u64(root, (root + 0x1000) | 3);
+      this.u64(root + 0x1000, (root + 0x2000) | 3);
+      this.u64(root + 0x2000, 0x83 | flags.low);
+      this.u64(root + 0x2000 + 16, (root + 0x3000) | 3);
+      this.u64(root + 0x3000, (n === 0 ? ONE : TWO) | 3 | flags.virtual);
+    }
+    this.cpu.enter({ mode: 'long', rip: 0n, cr3: BigInt(SPACES[0]) });
+    this.view.setBigUint64(L.CR4, CR4_PAE_PGE, true);
+    this.u64(GDT + 0x10, 0x00af_9b00_0000_ffffn);
+    this.u64(GDT + 0x18, 0x00cf_9300_0000_ffffn);
+    this.view.setBigUint64(L.GDT_BASE, BigInt(GDT), true);
+    this.view.setUint32(L.GDT_LIMIT, 0xff, true);
+    this.u64(
+      IDT + VECTOR * 16,
+      BigInt(HANDLER & 0xffff) | (0x10n << 16n) | (0x8e00n << 32n) | (BigInt(HANDLER >>> 16) << 48n),
+    );
+    this.view.setBigUint64(L.IDT_BASE, BigInt(IDT), true);
+    this.view.setUint32(L.IDT_LIMIT, 0xfff, true);
+  }
+
+  u64(gpa: number, value: number | bigint): void {
+    this.cpu.guestMemory.write(gpa, new Uint8Array(BigUint64Array.of(BigInt(value)).buffer));
+  }
+
+  write(gpa: number, code: string): void {
+    this.cpu.guestMemory.write(gpa, bytes(code));
+  }
+
+  /** Runs CODE to HLT with RCX = `count`; gives RBX. */
+  run(count: number, slice: () => number, between: () => void = () => {}): number {
+    const { view, cpu } = this;
+    for (let i = 0; i < 16; i++) view.setBigUint64(L.GPR + 8 * i, 0n, true);
+    view.setBigUint64(L.RCX, BigInt(count), true);
+    view.setBigUint64(L.RSP, BigInt(STACK), true);
+    view.setBigUint64(L.RIP, BigInt(CODE), true);
+    view.setInt32(L.HALTED, 0, true);
+    for (let left = 100_000; left > 0; left--) {
+      const result = cpu.run(slice());
+      if (result === 'halted') return Number(view.getBigUint64(L.RBX, true));
+      if (result !== 'budget') throw new Error(`${result}\n${cpu.describeRegisters()}`);
+      cpu.translator.flush();
+      between();
+    }
+    throw new Error(`no end\n${cpu.describeRegisters()}`);
+  }
+}
+
+const tiers: [string, number][] = [
+  ['interpreter', Number.POSITIVE_INFINITY],
+  ['translator', 1],
+  ['translator, hot in the middle', 3],
+];
+const N = 60;
+
+describe.each(tiers)('address spaces: %s', (_name, threshold) => {
+  const [one, two] = SPACES;
+  // mov eax, 1; ret in one space, mov eax, 100; ret in the other
+  const functions = (m: Machine): void => {
+    m.write(ONE, 'b801000000 c3');
+    m.write(TWO, 'b864000000 c3');
+  };
+  const call = `bf${little(VIRTUAL)} ffd7 01c3`; // mov edi, VIRTUAL; call rdi; add ebx, eax
+  const load = (root: number): string => `b8${little(root)} 0f22d8`; // mov eax, root; mov cr3, rax
+  const again = (length: number): string => `ffc9 0f85${little(-(length + 8))} f4`; // dec ecx; jnz CODE; hlt
+  const program = (...parts: string[]): string => {
+    const text = parts.join('').replaceAll(' ', '');
+    return text + again(text.length / 2);
+  };
+
+  it.each([0, GLOBAL])(
+    'finds code by its new mapping after MOV CR3, beside other pages of flags %i',
+    (low) => {
+      const m = new Machine(threshold, { virtual: 0, low });
+      functions(m);
+      m.write(CODE, program(call, load(two), call, load(one)));
+      expect(m.run(N, () => 1000)).toBe(101 * N);
+      expect(m.run(N, () => 17)).toBe(101 * N);
+    },
+  );
+
+  it('finds code of global pages by its new mapping after INVLPG', () => {
+    const m = new Machine(threshold, { virtual: GLOBAL, low: GLOBAL });
+    functions(m);
+    const forget = `0f013c25${little(VIRTUAL)}`; // invlpg [VIRTUAL]
+    m.write(CODE, program(call, load(two), forget, call, load(one), forget));
+    expect(m.run(N, () => 1000)).toBe(101 * N);
+  });
+
+  it('finds code that its page table entry was changed for, after INVLPG', () => {
+    const m = new Machine(threshold, { virtual: 0, low: GLOBAL });
+    functions(m);
+    // mov dword [entry], page | 3; invlpg [VIRTUAL]
+    const map = (page: number): string =>
+      `c70425${little(SPACES[0] + 0x3000)}${little(page | 3)} 0f013c25${little(VIRTUAL)}`;
+    m.write(CODE, program(map(ONE), call, map(TWO), call));
+    expect(m.run(N, () => 1000)).toBe(101 * N);
+  });
+
+  it('finds data that its page table entry was changed for, after INVLPG, more pages than are noted included', () => {
+    const m = new Machine(threshold, { virtual: 0, low: GLOBAL });
+    m.u64(ONE, 1);
+    m.u64(TWO, 100);
+    const add = `031c25${little(VIRTUAL)}`; // add ebx, [VIRTUAL]
+    m.write(CODE, program(add, load(two), add, load(one)));
+    expect(m.run(N, () => 1000)).toBe(101 * N);
+    // 1500 pages, each to ONE: 3 page tables at 20_0000h + …
+    for (let n = 0; n < 1536; n++) m.u64(0x38_000 + 8 * n, ONE | 3);
+    for (let n = 0; n < 3; n++) m.u64(SPACES[0] + 0x2000 + 8 * (4 + n), (0x38_000 + 0x1000 * n) | 3);
+    // mov esi, 80_0000h; l: mov eax, [rsi]; add esi, 1000h; cmp esi, 80_0000h + 1500 pages; jne l
+    const touch = `be${little(0x80_0000)} 8b06 81c600100000 81fe${little(0x80_0000 + 1500 * 4096)} 75f0`;
+    m.write(CODE, program(touch, add, load(two), add, load(one)));
+    expect(m.run(N, () => 5000)).toBe(101 * N);
+  });
+});
+
+describe.each(tiers)('STI: %s', (_name, threshold) => {
+  // pop rsi; push rsi; inc ebx; cmp si, low half of …: see below
+  const handler = (forbidden: number): string =>
+    // cmp qword [rsp], forbidden; jne +3; or r15, -1 (sign-extended); inc ebx; iretq
+    `48813c24${little(forbidden)} 7504 4983cfff ffc3 48cf`;
+
+  it('lets one instruction go before an interrupt that was waiting', () => {
+    const m = new Machine(threshold, { virtual: 0, low: GLOBAL });
+    // cli; out 80h, al; sti; inc edx; dec ecx; jnz CODE; hlt
+    m.write(CODE, 'fa e680 fb ffc2 ffc9 75f6 f4');
+    m.write(HANDLER, handler(CODE + 4));
+    m.onOut = () => m.cpu.setInterrupt(true);
+    expect(m.run(N, () => 1000)).toBe(N);
+    expect(m.view.getBigUint64(L.GPR + 120, true)).toBe(0n);
+  });
+
+  it('lets one instruction go before an interrupt that comes between slices', () => {
+    for (const body of ['fb ffc2 ffc9 75f9', 'eb01 fb ffc2 ffc9 75f9', 'ffc2 fa fb ffc9 75f8']) {
+      const m = new Machine(threshold, { virtual: 0, low: GLOBAL });
+      const code = `fa ${body} f4`.replaceAll(' ', '');
+      m.write(CODE, code);
+      const sti = code.match(/../g)!.indexOf('fb');
+      m.write(HANDLER, handler(CODE + sti + 1));
+      let length = 1;
+      // a jump back behind CLI leaves interrupts on; where they were on, STI holds nothing off
+      let early = 0;
+      const rip = (): number => Number(m.view.getBigUint64(L.RIP, true));
+      const on = (): boolean => (m.view.getInt32(L.EFLAGS, true) & 0x200) !== 0;
+      const slice = (): number => (length = (length % 7) + 1);
+      const between = (): void => {
+        if (rip() === CODE + sti + 1 && on() && m.view.getInt32(L.SHADOW, true) === 0) early++;
+        else m.cpu.setInterrupt(true);
+      };
+      const count = m.run(400, slice, between);
+      expect(count).toBe(m.acknowledged);
+      expect(count).toBeGreaterThan(10);
+      if (early === 0) expect(m.view.getBigUint64(L.GPR + 120, true)).toBe(0n);
+    }
+  });
+});
