@@ -6,9 +6,12 @@ import type { Block, CodeCache } from '../code-cache.ts';
 import type { Insn } from '../decode/insn.ts';
 import { effectsOf, holdsInterrupts } from './effects.ts';
 
-/** Bounds: V8's optimising compiler takes more than linear time in the size of a function. */
-const MAX_BLOCKS = 60;
-const MAX_INSNS = 400;
+/**
+ * Bounds: V8's optimising compiler takes more than linear time in the size of a function, and what it has not come to yet
+ * runs several times slower. Going on to another region costs a few nanoseconds, so that larger ones gain nothing.
+ */
+const MAX_BLOCKS = 24;
+const MAX_INSNS = 128;
 const MAX_PAGES = 8;
 /** How far away a page may be, in pages: offsets in bytes must leave room in a 64-bit number (RegionEmitter.where). */
 const MAX_PAGE_DISTANCE = 2 ** 30;
