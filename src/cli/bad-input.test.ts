@@ -78,10 +78,7 @@ describe('files that are not there', () => {
     ['-serial file:GONE/x', /^paravane: -serial file:.*No such file/],
     ['-chardev null,id=c,logfile=GONE/x', GONE],
     ['-chardev pipe,id=c,path=GONE', GONE],
-    [
-      '-chardev socket,id=c,path=GONE',
-      /^paravane: -chardev .*: Failed to connect to '.*gone': No such file/,
-    ],
+    ['-chardev socket,id=c,path=GONE', /^paravane: -chardev .*: Failed to connect to '.*gone': No such file/],
     ['-chardev socket,id=c,path=GONE/x,server=on,wait=off', GONE],
     ['-D GONE/log', /Error opening logfile .*No such file/],
     ['-trace cpu.*,file=GONE/log', /Error opening logfile .*No such file/],
