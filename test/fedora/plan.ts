@@ -131,7 +131,7 @@ export async function runPlan(options: PlanOptions): Promise<PlanResult[]> {
       await vm.run('systemctl stop "serial-getty@hvc*" 2>/dev/null; true');
       for (const n of CONSOLES) {
         terminals.push(new Terminal(await HostPort.connect({ path: join(folder, `c${n}`) })));
-        await vm.run(`setsid agetty /dev/hvc${n} 9600 vt100 >/dev/null 2>&1 & sleep 0`);
+        await vm.run(`setsid agetty hvc${n} 9600 vt100 >/dev/null 2>&1 & sleep 0`);
       }
       await Promise.all(terminals.map((terminal) => terminal.login()));
       await consolesAnswer();
