@@ -167,7 +167,7 @@ describe('help', () => {
     expect(await ask('-device virtserialport,?')).toContain('  nr=<uint32>            - ');
     expect(await ask('-chardev help')).toMatch(/^Available chardev backend types: \n {2}null\n {2}stdio/);
     expect(await ask('-chardev socket,help')).toContain('path=<str>');
-    expect(await ask('-netdev help')).toBe('Available netdev backend types:\nuser\n');
+    expect(await ask('-netdev help')).toBe('Available netdev backend types:\nuser\nhubport\ntap\n');
     expect(await ask('-netdev user,help')).toContain('hostfwd=<str>');
     expect(await ask('-object help')).toContain('  rng-builtin\n');
     expect(await ask('-object rng-random,help')).toContain('filename=<string>');
