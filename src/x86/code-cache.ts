@@ -121,6 +121,11 @@ export class CodeCache {
     return this.#decode(physical, mode, linear);
   }
 
+  /** Lets a block become hot once more. */
+  countAgain(block: Block): void {
+    this.#view.setInt32(block.address, this.hotThreshold, true);
+  }
+
   /** How often the interpreter has run a block; Infinity for one that has been found worth translating. */
   executions(block: Block): number {
     return block.warm ? Infinity : this.hotThreshold - this.#view.getInt32(block.address, true);

@@ -131,8 +131,12 @@ export class Translator {
     const taken = new Set<Block>();
     for (const selection of queue) {
       const { hot, blocks } = selection;
-      if (taken.has(hot) || hot.region !== undefined || !blocks.every(({ block }) => this.#isCurrent(block)))
+      if (taken.has(hot) || hot.region !== undefined) continue;
+      if (!blocks.every(({ block }) => this.#isCurrent(block))) {
+        // code has changed meanwhile: what is left of it may become hot again
+        if (this.#isCurrent(hot)) this.#cache.countAgain(hot);
         continue;
+      }
       const index = this.#engine.allocate(null);
       const f = new FunctionBuilder(['i32', 'i64'], 'i32');
       f.marking = this.#listings.out.on;
