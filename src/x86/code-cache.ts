@@ -49,6 +49,8 @@ export interface Region {
   readonly instructions: number;
   /** How often it could not run because a page was mapped elsewhere. */
   remapped: number;
+  /** It has been written so that accesses may be scattered over pages. */
+  readonly expectsScattered: boolean;
   /** How often accesses that it checks together were not within one page. */
   scattered: number;
 }
@@ -378,7 +380,7 @@ export class CodeCache {
   /** Accesses that the region with this index checks together were scattered; when that is common, it is made anew. */
   noteScattered(index: number): void {
     const region = this.#byIndex.get(index);
-    if (region === undefined || ++region.scattered !== MAX_SCATTERED) return;
+    if (region === undefined || region.expectsScattered || ++region.scattered !== MAX_SCATTERED) return;
     for (const block of region.blocks) {
       block.scattered = true;
       this.#view.setInt32(block.address, this.hotThreshold, true);

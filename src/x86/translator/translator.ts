@@ -176,6 +176,7 @@ export class Translator {
         blocks,
         instructions: selection.blocks.reduce((sum, block) => sum + block.insns.length, 0),
         remapped: 0,
+        expectsScattered: selection.hot.scattered,
         scattered: 0,
       };
       this.#engine.table.set(index, exports[`r${i}`] as () => number);
