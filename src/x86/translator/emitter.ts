@@ -115,10 +115,7 @@ export class RegionEmitter extends RegionMemory {
     for (const reg of reads) f.store64(zero, this.gprLocal(reg), L.GPR + 8 * reg);
     if (effects.readsFlags || effects.writesFlags) {
       this.flagsUsed = true;
-      f.store32(zero, this.ccOp, L.CC_OP);
-      f.store64(zero, this.ccDst, L.CC_DST);
-      f.store64(zero, this.ccSrc, L.CC_SRC);
-      f.store64(zero, this.ccSrc2, L.CC_SRC2);
+      this.storeFlags();
     }
     f.store64(zero, w.add(this.vbase, w.i64(this.page)), L.VBASE);
     f.store32(zero, zero, L.IN_REGION);
@@ -137,10 +134,7 @@ export class RegionEmitter extends RegionMemory {
       f.set(this.gprLocal(reg), w.load64(zero, L.GPR + 8 * reg));
     }
     if (effects.writesFlags) {
-      f.set(this.ccOp, w.load32(zero, L.CC_OP));
-      f.set(this.ccDst, w.load64(zero, L.CC_DST));
-      f.set(this.ccSrc, w.load64(zero, L.CC_SRC));
-      f.set(this.ccSrc2, w.load64(zero, L.CC_SRC2));
+      this.loadFlags();
       this.forgetFlags();
     }
     if (effects.tlb) f.set(this.tlbBase, w.load32(zero, L.TLB_BASE));

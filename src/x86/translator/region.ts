@@ -36,6 +36,8 @@ export interface RegionBlock {
 
 export interface Selection {
   readonly hot: Block;
+  /** Where the hot block is mapped. */
+  readonly linear: bigint;
   /** In order of their offsets. */
   readonly blocks: readonly RegionBlock[];
   /** Physical page by offset of the page. */
@@ -137,7 +139,7 @@ export function selectRegion(
   if (!chosen.has(hot.physical % PAGE)) return undefined;
   const offsets = [...chosen.keys()].sort((a, b) => a - b);
   const blocks = offsets.map((offset) => cut(offset, chosen));
-  return { hot, blocks, pages, sites: offsets.filter((offset) => sites.has(offset)), expected };
+  return { hot, linear, blocks, pages, sites: offsets.filter((offset) => sites.has(offset)), expected };
 }
 
 /** A block up to where another one starts, or up to the first instruction that is not translated. */

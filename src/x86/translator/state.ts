@@ -111,12 +111,7 @@ export abstract class RegionState extends Emitter {
       if (local !== undefined) f.set(local, w.load64(zero, L.GPR + 8 * reg));
     for (const [reg, local] of this.#xmm.entries())
       if (local !== undefined) f.set(local, w.load128(zero, L.XMM + 16 * reg));
-    if (this.flagsUsed) {
-      f.set(this.ccOp, w.load32(zero, L.CC_OP));
-      f.set(this.ccDst, w.load64(zero, L.CC_DST));
-      f.set(this.ccSrc, w.load64(zero, L.CC_SRC));
-      f.set(this.ccSrc2, w.load64(zero, L.CC_SRC2));
-    }
+    if (this.flagsUsed) this.loadFlags();
   }
 
   /** Code that stores what was changed. */
@@ -125,14 +120,29 @@ export abstract class RegionState extends Emitter {
     const zero = w.i32(0);
     for (const reg of this.gprWritten) f.store64(zero, this.#gpr[reg]!, L.GPR + 8 * reg);
     for (const reg of this.#xmmWritten) f.store128(zero, this.#xmm[reg]!, L.XMM + 16 * reg);
-    if (this.flagsUsed) {
-      f.store32(zero, this.ccOp, L.CC_OP);
-      f.store64(zero, this.ccDst, L.CC_DST);
-      f.store64(zero, this.ccSrc, L.CC_SRC);
-      f.store64(zero, this.ccSrc2, L.CC_SRC2);
-    }
+    if (this.flagsUsed) this.storeFlags();
     f.store32(zero, this.budget, L.BUDGET);
     f.store64(zero, this.rip, L.RIP);
+  }
+
+  /** Code that loads the lazy flags from memory. */
+  protected loadFlags(): void {
+    const { f } = this;
+    const zero = w.i32(0);
+    f.set(this.ccOp, w.load32(zero, L.CC_OP));
+    f.set(this.ccDst, w.load64(zero, L.CC_DST));
+    f.set(this.ccSrc, w.load64(zero, L.CC_SRC));
+    f.set(this.ccSrc2, w.load64(zero, L.CC_SRC2));
+  }
+
+  /** Code that stores the lazy flags; ccOp has to hold their kind. */
+  protected storeFlags(): void {
+    const { f } = this;
+    const zero = w.i32(0);
+    f.store32(zero, this.ccOp, L.CC_OP);
+    f.store64(zero, this.ccDst, L.CC_DST);
+    f.store64(zero, this.ccSrc, L.CC_SRC);
+    f.store64(zero, this.ccSrc2, L.CC_SRC2);
   }
 
   gpr(reg: number, size: Size): Expr {
@@ -299,8 +309,7 @@ export abstract class RegionState extends Emitter {
 
   /** Makes the local ccOp hold what is known; to be done before control flow joins. */
   storeFlagKind(): void {
-    if (this.#stored) return;
-    this.f.set(this.ccOp, this.op());
+    this.noteFlagKind();
     this.#stored = true;
   }
 

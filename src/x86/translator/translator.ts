@@ -25,8 +25,6 @@ export class Translator {
   readonly #trace: TracePoint;
   /** Listings of regions: the guest's code, the region's shape, its WebAssembly. */
   readonly #listings: { readonly in: TracePoint; readonly op: TracePoint; readonly out: TracePoint };
-  /** Where the hot block is mapped. */
-  readonly #linear = new WeakMap<Selection, bigint>();
   readonly #batch: number;
   readonly #chain: () => number;
   #queue: Selection[] = [];
@@ -91,7 +89,6 @@ export class Translator {
     // chosen now: how the neighbouring pages are mapped may be another thing later
     const selection = selectRegion(this.#cache, hot, linear, (distance) => this.#mapped(linear, distance));
     if (selection === undefined) return;
-    this.#linear.set(selection, linear);
     this.#queue.push(selection);
     if (this.#queue.length >= this.#batch) this.flush();
   }
@@ -156,7 +153,7 @@ export class Translator {
       this.#list(selection, entries, f, module);
       if (this.#trace.on)
         this.#trace.emit({
-          address: BigInt.asUintN(64, this.#linear.get(selection)!),
+          address: BigInt.asUintN(64, selection.linear),
           physical: hot.physical,
           pages: selection.pages.size,
           blocks: blocks.length,
@@ -194,7 +191,7 @@ export class Translator {
   #list(selection: Selection, entries: Entries, f: FunctionBuilder, module: ModuleBuilder): void {
     const points = this.#listings;
     if (!points.in.on && !points.op.on && !points.out.on) return;
-    const linear = this.#linear.get(selection)!;
+    const { linear } = selection;
     const address = BigInt.asUintN(64, linear);
     const listing = new RegionListing(this.#engine.memory.buffer, selection, linear);
     if (points.in.on) points.in.emit({ address, listing: listing.guestCode() });
