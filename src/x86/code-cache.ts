@@ -13,8 +13,6 @@ import { VEX_MAPS } from './table/compile.ts';
 
 /** Most instructions of one block: longer straight runs go on in the next. */
 const MAX_BLOCK_INSNS = 64;
-/** Block header (see dispatch.ts). */
-const BLOCK_HEADER = 32;
 
 export interface Block {
   readonly physical: number;
@@ -184,11 +182,11 @@ export class CodeCache {
     const code = mode & L.MODE_CODE;
     const page = Math.floor(physical / 4096);
     const base = this.#pageAddress(page) >>> 0;
-    if (this.#next + BLOCK_HEADER + (MAX_BLOCK_INSNS + 2) * L.REC_BYTES + 8 * L.TARGETS > L.RECORDS_END)
+    if (this.#next + L.BLOCK_HEADER + (MAX_BLOCK_INSNS + 2) * L.REC_BYTES + 8 * L.TARGETS > L.RECORDS_END)
       this.flushAll();
     const long = code === 2;
     const address = this.#next;
-    let record = address + BLOCK_HEADER;
+    let record = address + L.BLOCK_HEADER;
     const insns: Insn[] = [];
     let offset = physical & 4095;
     let end: Block['end'] = 'continue';

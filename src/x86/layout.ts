@@ -255,6 +255,8 @@ export const HASH_BITS = 18;
 export const RECORDS = 31457280;
 export const RECORDS_END = 132120576;
 
+/** Bytes of a block's header in RECORDS; its records follow. */
+export const BLOCK_HEADER = 32;
 /** How many targets of an indirect branch are remembered for the translator; a power of two. */
 export const TARGETS = 8;
 

@@ -4,6 +4,7 @@ import { expect, it } from 'vitest';
 import { Tracer } from '../../src/core/trace.ts';
 import { buildCpuid } from '../../src/x86/cpuid.ts';
 import { Processor } from '../../src/x86/processor.ts';
+import { bareBus } from './bare-bus.ts';
 
 // mov $0x20ffc, %ebx; mov $9000, %ecx; 1: mov (%rbx), %eax; add 4(%rbx), %eax; add %rax, %rdx; dec %ecx; jnz 1b; hlt
 const LOOP = 'bbfc0f0200b9282300008b030343044801c2ffc975f4f4';
@@ -15,19 +16,7 @@ it('two accesses on both sides of a border of pages are right, and do not have r
     cpuid: buildCpuid({ model: 'max' }),
     tracer: new Tracer(),
     hotThreshold: 1,
-    bus: {
-      readPort: () => 0,
-      writePort: () => {},
-      readMmio: () => 0,
-      writeMmio: () => {},
-      acknowledgeInterrupt: () => -1,
-      readMsr: () => undefined,
-      writeMsr: () => false,
-      readCr8: () => 0,
-      writeCr8: () => {},
-      readTsc: () => 0,
-      random: () => 0,
-    },
+    bus: bareBus,
   });
   const u64 = (gpa: number, value: number): boolean =>
     cpu.guestMemory.write(gpa, new Uint8Array(BigUint64Array.of(BigInt(value)).buffer));

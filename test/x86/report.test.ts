@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { Tracer } from '../../src/core/trace.ts';
 import { buildCpuid } from '../../src/x86/cpuid.ts';
 import { Processor } from '../../src/x86/processor.ts';
+import { bareBus } from './bare-bus.ts';
 
 /** Long mode on an identity map of 2 MiB; code at 10000h runs in regions from the start. */
 function machine(code: string): { cpu: Processor; seen: Map<string, Record<string, unknown>[]> } {
@@ -17,19 +18,7 @@ function machine(code: string): { cpu: Processor; seen: Map<string, Record<strin
     tracer,
     hotThreshold: 1,
     countCalls: true,
-    bus: {
-      readPort: () => 0,
-      writePort: () => {},
-      readMmio: () => 0,
-      writeMmio: () => {},
-      acknowledgeInterrupt: () => -1,
-      readMsr: () => undefined,
-      writeMsr: () => false,
-      readCr8: () => 0,
-      writeCr8: () => {},
-      readTsc: () => 0,
-      random: () => 0,
-    },
+    bus: bareBus,
   });
   const table = (gpa: number, value: number): boolean =>
     cpu.guestMemory.write(gpa, new Uint8Array(BigUint64Array.of(BigInt(value)).buffer));

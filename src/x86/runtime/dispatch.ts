@@ -9,6 +9,7 @@ import {
   ATTENTION_SHUTDOWN,
   ATTENTION_STOP,
   ATTENTION_TRAP,
+  BLOCK_HEADER,
   BREAK,
   BUDGET,
   COUNTED_HANDLERS,
@@ -79,7 +80,6 @@ const BLOCK_COUNTDOWN = 0;
 const BLOCK_NEXT_PAGE = 16;
 /** u32: where the last few targets of an indirect jump or call at the end go (TARGETS of u64 each), or 0. */
 const BLOCK_TARGETS = 24;
-const BLOCK_RECORDS = 32;
 
 /** Why `run` came back: RunResult of cpu.ts. */
 const RESULT_BUDGET = 0;
@@ -246,9 +246,9 @@ export function run(): i32 {
       host_hot(entry, <i32>linear, <i32>(linear >> 32));
       continue;
     }
-    if (left) countExit(load<i32>(entry, ENTRY_BLOCK) + BLOCK_RECORDS);
+    if (left) countExit(load<i32>(entry, ENTRY_BLOCK) + BLOCK_HEADER);
     store<i32>(SHADOW, 0);
-    interpret(load<i32>(entry, ENTRY_BLOCK) + BLOCK_RECORDS, linear & ~0xfff, single);
+    interpret(load<i32>(entry, ENTRY_BLOCK) + BLOCK_HEADER, linear & ~0xfff, single);
     const targets = load<i32>(block, BLOCK_TARGETS);
     if (targets != 0) store<u64>(targets + ((countdown & (TARGETS - 1)) << 3), load<u64>(RIP));
     if (attention & ATTENTION_TRAP) trapAfter();

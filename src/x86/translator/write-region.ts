@@ -15,8 +15,6 @@ import type { RegionBlock, Selection } from './region.ts';
 import type { FlagState } from './state.ts';
 import { type Item, type Loop, structure } from './structure.ts';
 
-/** Bytes of a block's header before its records (see dispatch.ts). */
-const BLOCK_HEADER = 32;
 /** A return is compared with this many return sites inside the region. */
 const MAX_RETURN_SITES = 6;
 
@@ -253,7 +251,7 @@ class RegionWriter {
       },
     };
     const { insns } = region;
-    const records = region.block.address + BLOCK_HEADER;
+    const records = region.block.address + L.BLOCK_HEADER;
     e.beginBlock(region.page, flags);
     f.set(e.budget, w.sub(e.budget, insns.length));
     const groups = groupAccesses(insns, region.page);
