@@ -308,15 +308,26 @@ export abstract class Emitter {
   /** 1 if condition code `cc` (as in Jcc: 0 O, 2 B, 4 Z, 6 BE, 8 S, 10 P, 12 L, 14 LE; odd = not) holds. */
   condition(cc: number): Expr {
     const source = this.flagSource();
-    return (
-      conditionExpr(cc, source) ??
-      this.rt('condOf', w.i32(cc), source.op, source.dst, source.src, source.src2)
-    );
+    const known = conditionExpr(cc, source);
+    if (known !== undefined) return known;
+    const { op, dst, src, src2 } = source;
+    const asked = this.rt('condOf', w.i32(cc), op, dst, src, src2);
+    return cc === 0 ? this.#kept(source, L.CC_OVER_OF, L.CC_OVERFLOW_SHIFT, asked) : asked;
   }
 
   carry(): Expr {
     const source = this.flagSource();
-    return carryExpr(source) ?? this.rt('carryOf', source.op, source.dst, source.src, source.src2);
+    const { op, dst, src, src2 } = source;
+    return (
+      carryExpr(source) ??
+      this.#kept(source, L.CC_OVER_CF, L.CC_CARRY_SHIFT, this.rt('carryOf', op, dst, src, src2))
+    );
+  }
+
+  /** CF or OF out of CC_OP if it is kept there, else as `asked` for: a look at it is worth more than a call. */
+  #kept({ known, op }: FlagSource, over: number, shift: number, asked: Expr): Expr {
+    if (known !== undefined || !this.constantOperands) return asked;
+    return w.ifElse(w.and(op, over), w.and(w.shrU(op, shift), 1), asked);
   }
 
   /** The other bits of RFLAGS (DF, IF, AC, …) live in memory in both readers. */

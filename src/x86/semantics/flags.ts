@@ -42,11 +42,11 @@ function not(x: Expr): Expr {
 
 /** 1 if `cc` holds, or undefined when it takes the runtime to tell. */
 export function conditionExpr(cc: number, source: FlagSource): Expr | undefined {
-  if (source.known === undefined) return undefined;
-  const base =
-    source.carry === undefined && source.overflow === undefined
-      ? positive(cc & ~1, source)
-      : overridden(cc & ~1, source);
+  let base: Expr | undefined;
+  if (source.known === undefined)
+    base = (cc & ~1) === 0 ? source.overflow : (cc & ~1) === 2 ? source.carry : undefined;
+  else if (source.carry === undefined && source.overflow === undefined) base = positive(cc & ~1, source);
+  else base = overridden(cc & ~1, source);
   if (base === undefined) return undefined;
   return cc & 1 ? not(base) : base;
 }

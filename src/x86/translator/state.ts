@@ -39,7 +39,7 @@ export abstract class RegionState extends Emitter {
   readonly rip: LocalGet;
   /** The low byte of CC_OP where it is known here; `#stored` when the local ccOp holds all of it, too. */
   #known: number | undefined;
-  /** With `#known`: CF is in #ccCarry, OF in #ccOverflow. */
+  /** CF is in #ccCarry, OF in #ccOverflow, whatever the kind says and whether it is known or not. */
   #carryOverridden = false;
   #overflowOverridden = false;
   #stored = true;
@@ -249,13 +249,6 @@ export abstract class RegionState extends Emitter {
   overrideCarry(carry: Expr, overflow?: Expr): void {
     const { f } = this;
     this.flagsUsed = true;
-    if (this.#known === undefined) {
-      const cf = w.or(w.shl(carry, L.CC_CARRY_SHIFT), L.CC_OVER_CF);
-      const kept = w.and(this.ccOp, overflow === undefined ? ~L.CC_CARRY : 0xff);
-      const of = overflow === undefined ? w.i32(0) : w.or(w.shl(overflow, L.CC_OVERFLOW_SHIFT), L.CC_OVER_OF);
-      f.set(this.ccOp, w.or(w.or(kept, cf), of));
-      return;
-    }
     const values = [carry, overflow].map((x) => (x === undefined ? undefined : this.tmp(x)));
     f.set(this.#ccCarry, values[0]!);
     this.#carryOverridden = true;
@@ -267,25 +260,21 @@ export abstract class RegionState extends Emitter {
   }
 
   overrideOverflow(overflow: Expr): void {
-    const { f } = this;
     this.flagsUsed = true;
-    if (this.#known === undefined) {
-      const of = w.or(w.shl(overflow, L.CC_OVERFLOW_SHIFT), L.CC_OVER_OF);
-      f.set(this.ccOp, w.or(w.and(this.ccOp, ~L.CC_OVERFLOW), of));
-      return;
-    }
-    f.set(this.#ccOverflow, overflow);
+    this.f.set(this.#ccOverflow, overflow);
     this.#overflowOverridden = true;
     this.#stored = false;
   }
 
   /** CC_OP as it is now. */
   protected op(): Expr {
-    if (this.#known === undefined) return this.ccOp;
-    let op: Expr = w.i32(this.#known);
-    if (this.#carryOverridden) op = w.or(w.shl(this.#ccCarry, L.CC_CARRY_SHIFT), this.#known | L.CC_OVER_CF);
-    if (this.#overflowOverridden)
-      op = w.or(op, w.or(w.shl(this.#ccOverflow, L.CC_OVERFLOW_SHIFT), L.CC_OVER_OF));
+    let op: Expr = this.#known === undefined ? this.ccOp : w.i32(this.#known);
+    const put = (value: Expr, bit: number, shift: number, over: number): void => {
+      const rest = this.#known === undefined ? w.and(op, ~bit) : op;
+      op = w.or(w.or(rest, w.shl(value, shift)), over);
+    };
+    if (this.#carryOverridden) put(this.#ccCarry, L.CC_CARRY, L.CC_CARRY_SHIFT, L.CC_OVER_CF);
+    if (this.#overflowOverridden) put(this.#ccOverflow, L.CC_OVERFLOW, L.CC_OVERFLOW_SHIFT, L.CC_OVER_OF);
     return op;
   }
 

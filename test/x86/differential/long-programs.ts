@@ -129,7 +129,8 @@ export class LongProgramGenerator {
       else if (kind < 58) this.#movePointer();
       else if (kind < 60) this.#x87();
       else if (kind < 61) this.#control();
-      else if (kind < 65 && modifies) this.#modify(later);
+      else if (kind < 63) this.#carries();
+      else if (kind < 67 && modifies) this.#modify(later);
       else this.#instruction();
     }
   }
@@ -241,6 +242,40 @@ export class LongProgramGenerator {
       ]);
       const sib = (pointer & 7) === 4 ? [0x24] : [];
       this.#asm.bytes(rex, opcode, 0x40 | ((register & 7) << 3) | (pointer & 7), ...sib, disp & 0xff);
+    }
+  }
+
+  /** Carries handed on in a row, as in arithmetic on long numbers: instructions that set only CF or OF, or use them. */
+  #carries(): void {
+    const random = this.#random;
+    const hasAdx = this.#forms.some(({ name }) => name === 'adcx');
+    for (let left = 3 + random.below(10); left > 0; left--) {
+      const [reg, rm] = [0, 0].map(() => random.pick([RAX, RCX, RDX, RSI, RDI, 8, 9, 10, 11])) as [
+        number,
+        number,
+      ];
+      const rex = 0x40 | ((reg >> 3) << 2) | (rm >> 3);
+      const wide = rex | (random.below(2) << 3);
+      const modrm = 0xc0 | ((reg & 7) << 3) | (rm & 7);
+      const condition = random.pick([0, 1, 2, 3, 4, 6, 12, 14]);
+      const kind = random.below(hasAdx ? 12 : 8);
+      if (kind >= 10)
+        this.#asm.bytes(0x66, wide, 0x0f, 0x38, 0xf6, modrm); // adcx
+      else if (kind >= 8)
+        this.#asm.bytes(0xf3, wide, 0x0f, 0x38, 0xf6, modrm); // adox
+      else if (kind >= 6)
+        this.#asm.bytes(wide, random.pick([0x13, 0x1b]), modrm); // adc, sbb
+      else if (kind === 5)
+        this.#asm.bytes(wide, 0xff, 0xc0 | (random.below(2) << 3) | (rm & 7)); // inc, dec
+      else if (kind === 4)
+        this.#asm.bytes(wide, 0xd1, 0xc0 | (random.below(4) << 3) | (rm & 7)); // rol ror rcl rcr
+      else if (kind === 3)
+        this.#asm.bytes(random.pick([0xf5, 0xf8, 0xf9])); // cmc clc stc
+      else if (kind === 2)
+        this.#asm.bytes(wide, 0x0f, 0x40 | condition, modrm); // cmov
+      else if (kind === 1)
+        this.#asm.bytes(rex, 0x0f, 0x90 | condition, 0xc0 | (rm & 7)); // set
+      else this.#asm.bytes(wide, 0x8d, 0x40 | ((reg & 7) << 3) | RAX, 1); // lea 1(%rax or %r8)
     }
   }
 
