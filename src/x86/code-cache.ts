@@ -3,27 +3,22 @@
  * translator), the dispatcher's hash, and what must go when code is overwritten. Nothing here depends on where code
  * is mapped: records count from the page, so one copy serves all address spaces.
  */
+import { BlockDecoder, type BlockEnd, MAX_BLOCK_BYTES } from './decode/block-decoder.ts';
 import { type Decoder, MAX_LENGTH } from './decode/decode.ts';
 import type { Insn } from './decode/insn.ts';
-import { writeMarker, writeRecord } from './decode/record.ts';
 import type { Engine } from './engine.ts';
 import type { HandlerLibrary } from './interpreter/handlers.ts';
 import * as L from './layout.ts';
-import { VEX_MAPS } from './table/compile.ts';
-
-/** Most instructions of one block: longer straight runs go on in the next. */
-const MAX_BLOCK_INSNS = 64;
 
 export interface Block {
   readonly physical: number;
   readonly mode: number;
   /** Address of the header in RECORDS. */
   readonly address: number;
-  readonly insns: readonly Insn[];
+  readonly instructions: number;
   /** Physical page that the last instruction runs into, or -1. */
   readonly nextPage: number;
-  /** How the block ends: a control transfer or system instruction, running on, or an undecodable one. */
-  readonly end: 'transfer' | 'continue' | 'invalid';
+  readonly end: BlockEnd;
   /** Address of the last targets (TARGETS of u64, 0 = none yet), for a block that ends with an indirect jump or call. */
   readonly targets: number;
   /** The region that starts here: table index and entry point. */
@@ -73,8 +68,7 @@ export class CodeCache {
   /** Two words for each page: lines 0-31, lines 32-63. */
   readonly #codeLines: Uint32Array;
   readonly #hash: DataView;
-  readonly #decoder: Decoder;
-  readonly #handlers: HandlerLibrary;
+  readonly #decoder: BlockDecoder;
   readonly #pages = new Map<number, CodePage>();
   /** Executions after which a block is hot. */
   readonly hotThreshold: number;
@@ -95,8 +89,7 @@ export class CodeCache {
     this.#pageTable = new Uint32Array(buffer, L.PAGE_TABLE, L.PAGE_TABLE_ENTRIES);
     this.#codeLines = new Uint32Array(buffer, L.CODE_LINES, 2 * L.PAGE_TABLE_ENTRIES);
     this.#hash = new DataView(buffer, L.HASH, L.HASH_ENTRIES * 16);
-    this.#decoder = decoder;
-    this.#handlers = handlers;
+    this.#decoder = new BlockDecoder(buffer, decoder, handlers);
     this.hotThreshold = hotThreshold;
   }
 
@@ -175,83 +168,41 @@ export class CodeCache {
 
   /** Address in memory of a physical page's bytes, or 0 when it is not memory. */
   #pageAddress(page: number): number {
-    return page < this.#pageTable.length ? this.#pageTable[page]! & ~0xfff : 0;
+    return page < this.#pageTable.length ? (this.#pageTable[page]! & ~0xfff) >>> 0 : 0;
+  }
+
+  /** The instructions of a block, for the translator. */
+  insnsOf({ physical, mode, nextPage, instructions }: Block): Insn[] {
+    const base = this.#pageAddress(Math.floor(physical / 4096));
+    const next = nextPage < 0 ? 0 : this.#pageAddress(nextPage);
+    return this.#decoder.insns(base, next, physical & 4095, mode & L.MODE_CODE, instructions);
   }
 
   #decode(physical: number, mode: number, linear: () => bigint): Block | 'fault' {
-    const code = mode & L.MODE_CODE;
     const page = Math.floor(physical / 4096);
-    const base = this.#pageAddress(page) >>> 0;
-    if (this.#next + L.BLOCK_HEADER + (MAX_BLOCK_INSNS + 2) * L.REC_BYTES + 8 * L.TARGETS > L.RECORDS_END)
-      this.flushAll();
-    const long = code === 2;
+    const base = this.#pageAddress(page);
+    if (this.#next + L.BLOCK_HEADER + MAX_BLOCK_BYTES + 8 * L.TARGETS > L.RECORDS_END) this.flushAll();
     const address = this.#next;
-    let record = address + L.BLOCK_HEADER;
-    const insns: Insn[] = [];
-    let offset = physical & 4095;
-    let end: Block['end'] = 'continue';
-    let nextPage = -1;
-    const marker = (name: string, length: number): void => {
-      writeMarker(this.#view, record, offset, length, this.#handlers.helper(name));
-      record += L.REC_BYTES;
-    };
-    if (base === 0) {
-      // Fetching from a device: no machine runs code there; treated as an undefined instruction.
-      end = 'invalid';
-      marker('op_invalid', 1);
-    } else
-      while (insns.length < MAX_BLOCK_INSNS) {
-        if (offset > 4095) {
-          marker('op_block_end', 0);
-          break;
-        }
-        let insn = this.#decoder.decode(this.#bytes, base + offset, base + 4096, offset, code);
-        if (insn === 'short') {
-          // It runs into the next page: a block of its own, so that only such blocks depend on two pages.
-          if (insns.length > 0) {
-            marker('op_block_end', 0);
-            break;
-          }
-          nextPage = this.#nextPhysicalPage(linear());
-          if (nextPage < 0) return 'fault';
-          insn = this.#decodeAcross(base, nextPage, offset, code);
-        }
-        if (typeof insn === 'string') {
-          end = 'invalid';
-          marker(insn === 'gp' ? 'op_too_long' : 'op_invalid', 1);
-          break;
-        }
-        const refused = this.#refuse(insn, mode);
-        if (refused !== undefined) {
-          end = 'invalid';
-          marker(refused, insn.length);
-          break;
-        }
-        writeRecord(this.#view, record, insn, this.#handlers.handler(insn, long), long);
-        record += L.REC_BYTES;
-        insns.push(insn);
-        offset += insn.length;
-        if (endsBlock(insn)) {
-          end = 'transfer';
-          // A conditional helper (REP, MOV to a register that changes nothing) may also just go on.
-          marker('op_block_end', 0);
-          break;
-        }
-        if (nextPage >= 0 || insns.length === MAX_BLOCK_INSNS) {
-          marker('op_block_end', 0);
-          break;
-        }
-      }
-    this.#handlers.flush();
+    const decoded = this.#decoder.decode(
+      address + L.BLOCK_HEADER,
+      base,
+      physical & 4095,
+      mode,
+      () => this.#nextPhysicalPage(linear()),
+      (other) => this.#pageAddress(other),
+    );
+    if (decoded === 'fault') return 'fault';
+    const { instructions, end, nextPage, endOffset, recordsEnd } = decoded;
     let targets = 0;
-    if (end === 'transfer' && jumpsIndirectly(insns.at(-1)!)) {
-      targets = record;
-      this.#bytes.fill(0, record, record + 8 * L.TARGETS);
-      record += 8 * L.TARGETS;
+    this.#next = recordsEnd;
+    if (decoded.indirect) {
+      targets = recordsEnd;
+      this.#bytes.fill(0, targets, targets + 8 * L.TARGETS);
+      this.#next += 8 * L.TARGETS;
     }
-    this.#next = (record + 15) & ~15;
+    this.#next = (this.#next + 15) & ~15;
     this.#view.setInt32(address, this.hotThreshold, true);
-    this.#view.setUint32(address + 4, insns.length, true);
+    this.#view.setUint32(address + 4, instructions, true);
     setUint64(this.#view, address + 8, physical);
     setUint64(this.#view, address + 16, nextPage < 0 ? 0 : nextPage * 4096 + 1);
     this.#view.setUint32(address + 24, targets, true);
@@ -259,7 +210,7 @@ export class CodeCache {
       physical,
       mode,
       address,
-      insns,
+      instructions,
       nextPage,
       end,
       targets,
@@ -268,7 +219,7 @@ export class CodeCache {
       scattered: false,
     };
     this.blocksDecoded++;
-    this.insnsDecoded += insns.length;
+    this.insnsDecoded += instructions;
     const { blocks } = this.#pageOf(page);
     const key = (physical & 4095) | (mode << 12);
     const before = blocks.get(key);
@@ -276,7 +227,7 @@ export class CodeCache {
     blocks.set(key, block);
     if (base !== 0) {
       // what does not decode may do so when any of its bytes changes
-      const last = end === 'invalid' ? offset + MAX_LENGTH : Math.max(offset, (physical & 4095) + 1);
+      const last = end === 'invalid' ? endOffset + MAX_LENGTH : Math.max(endOffset, (physical & 4095) + 1);
       this.#markCode(page, physical & 4095, Math.min(last, 4096));
       if (nextPage >= 0) {
         // found again through either page
@@ -292,31 +243,6 @@ export class CodeCache {
     if (block.nextPage < 0) return;
     const blocks = this.#pages.get(block.nextPage)?.blocks;
     if (blocks?.get(crossingKey(block)) === block) blocks.delete(crossingKey(block));
-  }
-
-  /** An encoding that exists but may not run now: which marker stands in for it. */
-  #refuse(insn: Insn, mode: number): string | undefined {
-    // SDM volume 2, 2.3: no VEX prefixes in real and virtual-8086 mode
-    if ((mode & L.MODE_PROTECTED) === 0 && insn.def.map >= VEX_MAPS) return 'op_invalid';
-    if ((mode & (L.MODE_NO_SSE | L.MODE_NO_FPU)) === 0) return undefined;
-    let vector = false;
-    let mmx = false;
-    for (const operand of insn.operands) {
-      if (operand.kind === 'xmm') vector = true;
-      else if (operand.kind === 'mmx') mmx = true;
-    }
-    if (vector && mode & L.MODE_NO_SSE) return 'op_invalid';
-    return (vector || mmx) && mode & L.MODE_NO_FPU ? 'op_not_available' : undefined;
-  }
-
-  #decodeAcross(base: number, nextPage: number, offset: number, code: number): Insn | 'ud' | 'gp' {
-    const next = this.#pageAddress(nextPage) >>> 0;
-    const bytes = new Uint8Array(32);
-    const here = 4096 - offset;
-    bytes.set(this.#bytes.subarray(base + offset, base + 4096));
-    if (next !== 0) bytes.set(this.#bytes.subarray(next, next + 16), here);
-    const insn = this.#decoder.decode(bytes, 0, here + 16, offset, code);
-    return insn === 'short' ? 'gp' : insn;
   }
 
   #pageOf(page: number): CodePage {
@@ -470,14 +396,6 @@ export class CodeCache {
       }
   }
 
-  /** A record that lives as long as the cache, for helpers called from regions. */
-  persistentRecord(insn: Insn, long: boolean): number {
-    const at = this.#next;
-    writeRecord(this.#view, at, insn, 0, long);
-    this.#next = (at + L.REC_BYTES + 15) & ~15;
-    return at;
-  }
-
   get recordBytes(): number {
     return this.#next - L.RECORDS;
   }
@@ -491,16 +409,4 @@ function crossingKey({ physical, mode }: Block): number {
 function setUint64(view: DataView, at: number, value: number): void {
   view.setUint32(at, value % 0x1_0000_0000, true);
   view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
-}
-
-/** A jump or call whose target is in a register or in memory. */
-function jumpsIndirectly(insn: Insn): boolean {
-  const { name } = insn.def;
-  const kind = insn.operands[0]?.kind;
-  return (name === 'jmp' || name === 'call') && (kind === 'gpr' || kind === 'mem');
-}
-
-/** True when nothing may follow an instruction in its block. */
-export function endsBlock(insn: Insn): boolean {
-  return insn.def.ends;
 }

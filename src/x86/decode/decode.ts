@@ -407,7 +407,7 @@ export class Decoder {
   }
 }
 
-function isLegacyPrefix(byte: number): boolean {
+export function isLegacyPrefix(byte: number): boolean {
   return (
     byte === 0x26 ||
     byte === 0x2e ||

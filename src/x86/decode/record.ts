@@ -27,7 +27,7 @@ function slotValue(operand: Operand): number {
 const gprAddress = (reg: number): number => (reg < 0 ? L.ZERO : L.GPR + 8 * reg);
 
 /** A 64-bit integer; most fit in 32 bits, and BigInt is slow. */
-function setInt64(view: DataView, at: number, value: number | bigint): void {
+export function setInt64(view: DataView, at: number, value: number | bigint): void {
   if (typeof value === 'bigint') {
     view.setBigInt64(at, value, true);
     return;

@@ -53,6 +53,11 @@ function isTranslatable(insn: Insn): boolean {
   return insn.def.semantics !== undefined || effectsOf(insn) !== undefined;
 }
 
+interface Chosen {
+  readonly block: Block;
+  readonly insns: readonly Insn[];
+}
+
 interface Successors {
   /** Offsets, from the block's page, where control may go after the block. */
   readonly targets: readonly number[];
@@ -60,10 +65,10 @@ interface Successors {
   readonly site: number | undefined;
 }
 
-function successors(block: Block): Successors {
-  for (const insn of block.insns)
+function successors(insns: readonly Insn[]): Successors {
+  for (const insn of insns)
     if (!isTranslatable(insn)) return { targets: [], site: insn.offset + insn.length };
-  const last = block.insns.at(-1);
+  const last = insns.at(-1);
   if (last === undefined) return { targets: [], site: undefined };
   const next = last.offset + last.length;
   if (!last.def.ends || holdsInterrupts(last)) return { targets: [next], site: undefined };
@@ -90,7 +95,7 @@ export function selectRegion(
 ): Selection | undefined {
   const home = Math.floor(hot.physical / PAGE);
   const pages = new Map([[0, home]]);
-  const chosen = new Map<number, Block>();
+  const chosen = new Map<number, Chosen>();
   const queue: number[] = [hot.physical % PAGE];
   const mayLeave = !cache.keepsAlone(home);
   /** Physical page of a page offset, taking the page in if there is room. */
@@ -100,7 +105,7 @@ export function selectRegion(
     if (!mayLeave || pages.size >= MAX_PAGES || Math.abs(page) > MAX_PAGE_DISTANCE * PAGE) return -1;
     return mapped(page / PAGE);
   };
-  let insns = 0;
+  let count = 0;
   const sites = new Set<number>();
   const expected = new Map<number, readonly number[]>();
   const enough = Math.floor(cache.hotThreshold / MIN_SHARE);
@@ -111,8 +116,7 @@ export function selectRegion(
     const physicalPage = pageAt(page);
     if (physicalPage < 0) continue;
     const block = cache.peek(physicalPage * PAGE + (offset - page), hot.mode);
-    const first = block?.insns[0];
-    if (block === undefined || first === undefined || !isTranslatable(first)) continue;
+    if (block === undefined || block.instructions === 0) continue;
     const region = block.region?.region;
     if (
       region === undefined ? cache.executions(block) < enough : page !== 0 && region.instructions > MAX_COPIED
@@ -120,11 +124,14 @@ export function selectRegion(
       continue;
     // an instruction that runs into the next page needs that page to be checked, too
     if (block.nextPage >= 0 && (pages.get(page + PAGE) ?? -1) !== block.nextPage) continue;
-    if (chosen.size >= MAX_BLOCKS || insns + block.insns.length > MAX_INSNS) break;
+    if (chosen.size >= MAX_BLOCKS || count + block.instructions > MAX_INSNS) break;
+    const insns = cache.insnsOf(block);
+    // fewer: code has been changed behind our back, and that is being found out
+    if (insns.length < block.instructions || !isTranslatable(insns[0]!)) continue;
     pages.set(page, physicalPage);
-    chosen.set(offset, block);
-    insns += block.insns.length;
-    const { targets, site } = successors(block);
+    chosen.set(offset, { block, insns });
+    count += insns.length;
+    const { targets, site } = successors(insns);
     for (const target of targets) queue.push(page + target);
     if (block.targets !== 0) {
       const offsets = cache.recentTargets(block).map((target) => Number(target - (linear & ~0xfffn)));
@@ -143,12 +150,12 @@ export function selectRegion(
 }
 
 /** A block up to where another one starts, or up to the first instruction that is not translated. */
-function cut(offset: number, chosen: ReadonlyMap<number, Block>): RegionBlock {
-  const block = chosen.get(offset)!;
+function cut(offset: number, chosen: ReadonlyMap<number, Chosen>): RegionBlock {
+  const { block, insns: all } = chosen.get(offset)!;
   const page = Math.floor(offset / PAGE) * PAGE;
   const insns: Insn[] = [];
   let fallsTo: number | undefined;
-  for (const insn of block.insns) {
+  for (const insn of all) {
     const at = page + insn.offset;
     if (insns.length > 0 && chosen.has(at)) {
       fallsTo = at;

@@ -157,7 +157,7 @@ export class Translator {
           physical: hot.physical,
           pages: selection.pages.size,
           blocks: blocks.length,
-          instructions: blocks.reduce((sum, block) => sum + block.insns.length, 0),
+          instructions: blocks.reduce((sum, { insns }) => sum + insns.length, 0),
         });
     }
     if (batch.length === 0) return;
@@ -171,7 +171,7 @@ export class Translator {
         index,
         pages: [...selection.pages.values()],
         blocks,
-        instructions: selection.blocks.reduce((sum, block) => sum + block.insns.length, 0),
+        instructions: selection.blocks.reduce((sum, { insns }) => sum + insns.length, 0),
         remapped: 0,
         expectsScattered: selection.hot.scattered,
         scattered: 0,

@@ -159,7 +159,7 @@ class RegionWriter {
 
   /** Offsets in the region where the indirect jump or call at the end of a block is expected to go. */
   #expected({ block, insns, offset }: RegionBlock): number[] {
-    if (insns.length < block.insns.length) return [];
+    if (insns.length < block.instructions) return [];
     return (this.#selection.expected.get(offset) ?? []).filter((target) => this.#position.has(target));
   }
 
