@@ -7,8 +7,8 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { HostError } from '../../core/errors.ts';
+import { PACKAGE_ROOT } from './package-root.ts';
 import { cacheFolder } from './process.ts';
 
 export { cacheFolder };
@@ -16,8 +16,8 @@ export { cacheFolder };
 /** Receives a short sentence whenever a recipe starts on something. */
 export type GuestProgress = (text: string) => void;
 
-/** The project's `guest/` folder: scripts that go into the guests. The same from `src/` and from `dist/`. */
-export const RECIPE_FOLDER = fileURLToPath(new URL('../../../guest/', import.meta.url));
+/** The project's `guest/` folder: scripts that go into the guests. */
+export const RECIPE_FOLDER = join(PACKAGE_ROOT, 'guest/');
 
 export function isRoot(): boolean {
   return process.getuid?.() === 0;

@@ -2,7 +2,6 @@
 import * as fs from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import * as v8 from 'node:v8';
 import * as zlib from 'node:zlib';
 import type { KernelCache } from '../../boot/linux.ts';
@@ -17,6 +16,7 @@ import { hostError } from './errors.ts';
 import { nodeBlockHost } from './file.ts';
 import { cacheFolder } from './guest-tools.ts';
 import { nodeNetHost } from './net.ts';
+import { PACKAGE_ROOT } from './package-root.ts';
 import { fillRandom, yieldToHost } from './process.ts';
 
 /** Node's timers count in 32 bits of milliseconds; longer sleeps are taken in turns. */
@@ -109,12 +109,10 @@ function openLog(path: string): { line(text: string): void; close(): void } {
   };
 }
 
-/** The compiled part of the processor: beside the compiled program, or in `dist` when run from source. */
+/** The compiled part of the processor. */
 export function runtimeCode(): Uint8Array {
-  for (const place of ['../../x86/runtime.wasm', '../../../dist/x86/runtime.wasm']) {
-    const path = fileURLToPath(new URL(place, import.meta.url));
-    if (fs.existsSync(path)) return fs.readFileSync(path);
-  }
+  const path = join(PACKAGE_ROOT, 'dist/x86/runtime.wasm');
+  if (fs.existsSync(path)) return fs.readFileSync(path);
   throw new HostError("the processor's runtime is not compiled: run 'npm run build'");
 }
 
