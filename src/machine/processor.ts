@@ -4,12 +4,20 @@ import { Processor } from '../x86/processor.ts';
 import type { CpuRequest } from './host.ts';
 import { ramRegions } from './ram.ts';
 
-/** @param runtimeCode bytes of runtime.wasm */
-export function createProcessor(runtimeCode: Uint8Array, request: CpuRequest): Processor {
+/**
+ * @param runtimeCode bytes of runtime.wasm
+ * @param handlersCode bytes of handlers.wasm, if they were built from the same sources
+ */
+export function createProcessor(
+  runtimeCode: Uint8Array,
+  handlersCode: Uint8Array | undefined,
+  request: CpuRequest,
+): Processor {
   const { model, add, remove } = request.cpu;
   const cpuid = buildCpuid({ model, add, remove, apicId: 0 });
   return new Processor({
     runtimeCode,
+    handlersCode,
     ram: ramRegions(request.ramBelow4G, request.ramAbove4G),
     cpuid,
     bus: request.bus,

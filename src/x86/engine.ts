@@ -8,6 +8,8 @@ import * as L from './layout.ts';
 
 const PAGE = 65536;
 const MEMORY_MAX_PAGES = 65536;
+/** How modules that are built ahead of time import the memory. */
+export const SHARED_MEMORY: MemoryImport = { initial: 1, maximum: MEMORY_MAX_PAGES, shared: true };
 
 /** Bytes of guest RAM that fit beside the processor's own data in a 32-bit memory. */
 export const MAX_GUEST_RAM = MEMORY_MAX_PAGES * PAGE - L.RAM_BASE - 16 * 1024 * 1024;
@@ -43,7 +45,7 @@ export class Engine {
     } catch (error) {
       throw new UsageError(`cannot allocate ${ramBytes >> 20}M of guest RAM`, { cause: error });
     }
-    this.memoryImport = { initial: 1, maximum: MEMORY_MAX_PAGES, shared };
+    this.memoryImport = { ...SHARED_MEMORY, shared };
     this.table = new WebAssembly.Table({ element: 'anyfunc', initial: 16384 });
     const module = new WebAssembly.Module(patchMemoryImport(runtimeCode, shared) as BufferSource);
     const imports: Record<string, Record<string, WebAssembly.ImportValue>> = {};
@@ -74,6 +76,11 @@ export class Engine {
     this.#free.push(index);
   }
 
+  /** Likewise for code that was built ahead of time, for a shared memory. */
+  instantiatePrebuilt(code: Uint8Array): Record<string, WebAssembly.ExportValue> {
+    return this.instantiate(patchMemoryImport(code, this.memoryImport.shared));
+  }
+
   /** @param env what the module imports from `env` beside the memory */
   instantiate(
     code: Uint8Array,
@@ -87,7 +94,7 @@ export class Engine {
   }
 }
 
-/** The runtime is compiled for a shared memory; where there is none, its import is changed to an unshared one. */
+/** Modules built ahead of time are for a shared memory; where there is none, its import is changed to an unshared one. */
 function patchMemoryImport(code: Uint8Array, shared: boolean): Uint8Array {
   if (shared) return code;
   // import entry: "env" "memory" 0x02 (memory) 0x03 (shared, with maximum)
@@ -98,5 +105,5 @@ function patchMemoryImport(code: Uint8Array, shared: boolean): Uint8Array {
       copy[at + pattern.length - 1] = 1;
       return copy;
     }
-  throw new Error('the runtime module has no memory import');
+  throw new Error('a prebuilt module has no memory import');
 }

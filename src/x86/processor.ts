@@ -27,6 +27,8 @@ const ROM_BYTES = 16 * 1024 * 1024;
 export interface ProcessorOptions {
   /** Bytes of runtime.wasm. */
   readonly runtimeCode: Uint8Array;
+  /** Bytes of handlers.wasm, built from the same sources. */
+  readonly handlersCode?: Uint8Array | undefined;
   /** RAM as guest-physical runs; sizes and addresses are multiples of 4096. */
   readonly ram: readonly { gpa: number; size: number }[];
   readonly cpuid: CpuidModel;
@@ -89,7 +91,7 @@ export class Processor implements CpuInterface {
     this.#romNext = offset;
     this.#romEnd = offset + ROM_BYTES;
     this.guestMemory = new GuestMemory(buffer, regions);
-    this.handlers = new HandlerLibrary(this.engine);
+    this.handlers = new HandlerLibrary(this.engine, options.handlersCode);
     const decoder = new Decoder(opcodeTable(), (feature) => options.cpuid.has(feature));
     const threshold = options.hotThreshold ?? DEFAULT_HOT_THRESHOLD;
     this.code = new CodeCache(

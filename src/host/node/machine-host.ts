@@ -116,6 +116,12 @@ export function runtimeCode(): Uint8Array {
   throw new HostError("the processor's runtime is not compiled: run 'npm run build'");
 }
 
+/** The interpreter's handlers, made ahead of time: only for the compiled program, which was built with them. */
+function handlersCode(): Uint8Array | undefined {
+  const path = join(PACKAGE_ROOT, 'dist/x86/handlers.wasm');
+  return import.meta.url.endsWith('.ts') || !fs.existsSync(path) ? undefined : fs.readFileSync(path);
+}
+
 /**
  * How much of a WebAssembly function runs before V8 optimises it. Node.js 20's figure (1.8 million) has its optimiser
  * busy with thousands of regions that hardly pay; this is what newer versions use.
@@ -158,7 +164,7 @@ export function nodeMachineHost(
         : {}),
     },
     kernelCache: kernelCache(),
-    createCpu: async (request) => createProcessor(runtimeCode(), request),
+    createCpu: async (request) => createProcessor(runtimeCode(), handlersCode(), request),
     createNetdev: (config, warnOfNet) => createNetdev(config, nodeNetHost(), linuxTapHost, warnOfNet),
     openLog,
     warn,

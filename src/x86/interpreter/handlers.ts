@@ -1,15 +1,12 @@
 /**
  * The handlers of the interpreter: one WebAssembly function for each instruction form (opcode, operand kinds and
- * sizes, code size), made from the instruction's definition when the form is first met, and put into the function
- * table that the dispatcher calls through.
+ * sizes, code size), made from the instruction's definition, most of them ahead of time (prebuilt.ts), and put into the
+ * function table that the dispatcher calls through when the form is first met.
  */
 import { assert } from '../../core/errors.ts';
-import { FunctionBuilder } from '../../wasm/function.ts';
-import { ModuleBuilder } from '../../wasm/module.ts';
 import type { Insn } from '../decode/insn.ts';
-import { RUNTIME_FUNCTIONS, type RuntimeFunction } from '../semantics/runtime-functions.ts';
 import type { Engine } from '../engine.ts';
-import { InterpreterEmitter } from './emitter.ts';
+import { writeHandlers } from './prebuilt.ts';
 
 /**
  * What a handler's code depends on beside the table line; everything else comes from the record. Operand sizes follow
@@ -25,8 +22,14 @@ export function variantOf(insn: Insn, long: boolean): number {
   return key;
 }
 
+/** What a handler is called in its module: the same for all instructions that it serves. */
+export function formName(insn: Insn, long: boolean): string {
+  return `${insn.def.index}.${variantOf(insn, long)}`;
+}
+
 export class HandlerLibrary {
   readonly #engine: Engine;
+  readonly #prebuilt: Readonly<Record<string, WebAssembly.ExportValue>>;
   /** By position in the table, then by variant. */
   readonly #byForm: (Map<number, number> | undefined)[] = [];
   #count = 0;
@@ -36,8 +39,10 @@ export class HandlerLibrary {
   /** Forms that wait for `flush`. */
   #pending: { insn: Insn; long: boolean; index: number }[] = [];
 
-  constructor(engine: Engine) {
+  /** @param prebuilt code of the module that `prebuiltHandlers` has made from the same sources */
+  constructor(engine: Engine, prebuilt?: Uint8Array) {
     this.#engine = engine;
+    this.#prebuilt = prebuilt === undefined ? {} : engine.instantiatePrebuilt(prebuilt);
   }
 
   get count(): number {
@@ -74,7 +79,9 @@ export class HandlerLibrary {
       this.#count++;
       variants.set(variant, index);
       this.#names.set(index, `${def.name} ${8 * insn.opsize}${insn.mem === undefined ? '' : ' memory'}`);
-      this.#pending.push({ insn, long, index });
+      const ready = this.#prebuilt[formName(insn, long)];
+      if (ready === undefined) this.#pending.push({ insn, long, index });
+      else this.#engine.table.set(index, ready as () => number);
     }
     return index;
   }
@@ -84,20 +91,9 @@ export class HandlerLibrary {
     if (this.#pending.length === 0) return;
     const pending = this.#pending;
     this.#pending = [];
-    const module = new ModuleBuilder();
-    module.importMemory(this.#engine.memoryImport);
-    const runtime = (name: RuntimeFunction): number => {
-      const [params, result] = RUNTIME_FUNCTIONS[name];
-      return module.importFunction('runtime', name, params, result);
-    };
-    const callHelper = (name: string): number => module.importFunction('runtime', name, ['i32'], 'i32');
-    for (const [i, { insn, long }] of pending.entries()) {
-      const f = new FunctionBuilder(['i32'], 'i32');
-      new InterpreterEmitter(f, long, runtime, callHelper).define(insn);
-      module.addFunction(`h${i}`, ['i32'], 'i32', f);
-    }
-    const exports = this.#engine.instantiate(module.build());
-    for (const [i, { index }] of pending.entries())
-      this.#engine.table.set(index, exports[`h${i}`] as () => number);
+    const named = pending.map(({ insn, long }) => [formName(insn, long), insn, long] as const);
+    const exports = this.#engine.instantiate(writeHandlers(this.#engine.memoryImport, named));
+    for (const { insn, long, index } of pending)
+      this.#engine.table.set(index, exports[formName(insn, long)] as () => number);
   }
 }
