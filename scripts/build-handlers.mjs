@@ -8,5 +8,8 @@ import { opcodeTable } from '../dist/x86/table/index.js';
 
 const path = fileURLToPath(new URL('../dist/x86/handlers.wasm', import.meta.url));
 // moved into place: another build may be under way
-writeFileSync(`${path}.${process.pid}`, prebuiltHandlers(new Decoder(opcodeTable(), () => true), SHARED_MEMORY));
+writeFileSync(
+  `${path}.${process.pid}`,
+  prebuiltHandlers(new Decoder(opcodeTable(), () => true), SHARED_MEMORY),
+);
 renameSync(`${path}.${process.pid}`, path);

@@ -5,14 +5,7 @@
 import * as L from '../layout.ts';
 import { VEX_MAPS } from '../table/compile.ts';
 import { type DecodeFailure, type Decoder, MAX_LENGTH } from './decode.ts';
-import {
-  FORM_ENDS,
-  FORM_INDIRECT,
-  FORM_MMX,
-  FORM_VECTOR,
-  FormStore,
-  formFlags,
-} from './forms.ts';
+import { FORM_ENDS, FORM_INDIRECT, FORM_MMX, FORM_VECTOR, FormStore, formFlags } from './forms.ts';
 import type { Insn } from './insn.ts';
 import { writeMarker, writeRecord } from './record.ts';
 
@@ -103,13 +96,7 @@ export class BlockDecoder {
       if (long && at <= PAGE - MAX_LENGTH && forms.write(base + at, this.#record, at)) {
         ({ length, flags } = forms);
       } else {
-        let insn: Insn | DecodeFailure = this.#decoder.decode(
-          this.#bytes,
-          base + at,
-          base + PAGE,
-          at,
-          code,
-        );
+        let insn: Insn | DecodeFailure = this.#decoder.decode(this.#bytes, base + at, base + PAGE, at, code);
         if (insn === 'short') {
           // It runs into the next page: a block of its own, so that only such blocks depend on two pages.
           if (instructions > 0) {

@@ -102,6 +102,11 @@ export class FormStore {
       }
   }
 
+  /** Forms that are kept now. */
+  get count(): number {
+    return this.#count;
+  }
+
   /**
    * Writes the record of the instruction of 64-bit code at `at` to `record`, if its form is known; `length` and `flags`
    * then say more about it. The longest instruction (MAX_LENGTH)

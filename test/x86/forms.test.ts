@@ -1,0 +1,103 @@
+/** Records copied from a form that was met before are what decoding gives (src/x86/decode/forms.ts). */
+import { expect, test } from 'vitest';
+import { Decoder, MAX_LENGTH } from '../../src/x86/decode/decode.ts';
+import { FormStore, formFlags } from '../../src/x86/decode/forms.ts';
+import { writeRecord } from '../../src/x86/decode/record.ts';
+import { prebuiltHandlers } from '../../src/x86/interpreter/prebuilt.ts';
+import { formName } from '../../src/x86/interpreter/handlers.ts';
+import { SHARED_MEMORY } from '../../src/x86/engine.ts';
+import * as L from '../../src/x86/layout.ts';
+import { opcodeTable } from '../../src/x86/table/index.ts';
+import { encode, withPrefixes } from './differential/generator.ts';
+import { Random } from './differential/random.ts';
+
+const CODE = 4096;
+const COPIED = 16384;
+const DECODED = 16384 + 64;
+const table = opcodeTable();
+const decoder = new Decoder(table, () => true);
+
+function setUp(): { bytes: Uint8Array; view: DataView; forms: FormStore } {
+  const { buffer } = new Uint8Array(32768);
+  return { bytes: new Uint8Array(buffer), view: new DataView(buffer), forms: new FormStore(buffer, table) };
+}
+
+test('the record of a known form is the one that decoding writes', () => {
+  const { bytes, view, forms } = setUp();
+  const random = new Random(5);
+  let copied = 0;
+  let decoded = 0;
+  for (let round = 0; round < 30; round++)
+    for (const def of table.defs) {
+      const plain = encode(def, random);
+      const encoding = round % 3 === 0 ? withPrefixes(plain, decoder, random) : plain;
+      if (encoding === undefined || encoding.bytes.length > MAX_LENGTH) continue;
+      // the second time it is known, somewhere else
+      for (let time = 0; time < 2; time++) {
+        const offset = random.below(4096 - MAX_LENGTH);
+        bytes.fill(random.below(256), CODE, CODE + 4096);
+        bytes.set(encoding.bytes, CODE + offset);
+        const insn = decoder.decode(bytes, CODE + offset, CODE + 4096, offset, 2);
+        const known = forms.write(CODE + offset, COPIED, offset);
+        if (typeof insn === 'string') {
+          expect(known, `${def.name} does not decode`).toBe(false);
+          continue;
+        }
+        // what a record does not use keeps what was there
+        bytes.copyWithin(DECODED, COPIED, COPIED + L.REC_BYTES);
+        const handler = (insn.def.index << 8) | insn.opsize;
+        if (!known) {
+          writeRecord(view, COPIED, insn, handler, true);
+          forms.keep(insn, CODE + offset, COPIED);
+          decoded++;
+          continue;
+        }
+        copied++;
+        writeRecord(view, DECODED, insn, handler, true);
+        const hex = Buffer.from(encoding.bytes).toString('hex');
+        expect(bytes.subarray(COPIED, COPIED + L.REC_BYTES), hex).toEqual(
+          bytes.subarray(DECODED, DECODED + L.REC_BYTES),
+        );
+        expect(forms.length, hex).toBe(insn.length);
+        expect(forms.flags & 15, hex).toBe(formFlags(insn));
+      }
+    }
+  expect(copied).toBeGreaterThan(decoded / 2);
+});
+
+test('a guest that makes up heads does not fill the memory', () => {
+  const { bytes, view, forms } = setUp();
+  for (let i = 0; i < 100_000; i++) {
+    // add [base + index * scale + disp8], register: REX, ModRM and SIB vary
+    bytes.set([0x40 | (i & 15), 0x01, 0x44 | ((i >> 1) & 0x38), (i >> 7) & 0xff, i & 0xff], CODE);
+    const prefixes = [0x2e, 0x36, 0x3e, 0x26].filter((_, bit) => (i >> (15 + bit)) & 1);
+    bytes.copyWithin(CODE + prefixes.length, CODE, CODE + 5);
+    bytes.set(prefixes, CODE);
+    const insn = decoder.decode(bytes, CODE, CODE + 4096, 0, 2);
+    if (typeof insn === 'string') throw new Error(insn);
+    if (!forms.write(CODE, COPIED, 0)) {
+      writeRecord(view, COPIED, insn, 1, true);
+      forms.keep(insn, CODE, COPIED);
+    }
+    expect(forms.write(CODE, COPIED, 0)).toBe(true);
+    expect(forms.count).toBeLessThanOrEqual(32768);
+  }
+});
+
+test('prebuilt handlers cover what compilers use', () => {
+  const module = new WebAssembly.Module(prebuiltHandlers(decoder, SHARED_MEMORY) as BufferSource);
+  const names = new Set(WebAssembly.Module.exports(module).map(({ name }) => name));
+  for (const bytes of [
+    [0x48, 0x89, 0xe5], // mov rbp, rsp
+    [0x89, 0x45, 0xfc], // mov [rbp-4], eax
+    [0x66, 0x83, 0x3f, 0x00], // cmp word [rdi], 0
+    [0x0f, 0xb6, 0x06], // movzx eax, byte [rsi]
+    [0xf2, 0x0f, 0x58, 0xc1], // addsd xmm0, xmm1
+    [0x75, 0xf0], // jne
+    [0xc4, 0xe2, 0xf3, 0xf6, 0xc2], // mulx rax, rcx, rdx
+  ]) {
+    const insn = decoder.decode(Uint8Array.from([...bytes, 0, 0, 0, 0]), 0, 4 + bytes.length, 0, 2);
+    if (typeof insn === 'string') throw new Error(insn);
+    expect(names, insn.def.name).toContain(formName(insn, true));
+  }
+});
