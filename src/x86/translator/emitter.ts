@@ -130,8 +130,7 @@ export class RegionEmitter extends RegionMemory {
     f.store32(zero, w.i32(1), L.IN_REGION);
     if (effects.io) f.set(this.budget, w.sub(w.load32(zero, L.BUDGET), left));
     for (const reg of writes) {
-      this.gprWritten.add(reg);
-      f.set(this.gprLocal(reg), w.load64(zero, L.GPR + 8 * reg));
+      f.set(this.changedGpr(reg), w.load64(zero, L.GPR + 8 * reg));
     }
     if (effects.writesFlags) {
       this.loadFlags();

@@ -3,16 +3,24 @@
  * base and index registers and these have changed by constants only in between. One look at the TLB then serves for all of
  * a group: stack frames, fields of a structure, pushes and pops.
  */
-import type { Insn } from '../decode/insn.ts';
+import type { LocalGet } from '../../wasm/expr.ts';
+import type { Insn, MemAddress } from '../decode/insn.ts';
 import { effectsOf } from './effects.ts';
-import { type Access, summaryOf } from './summary.ts';
+import { type Access, type Summary, summaryOf } from './summary.ts';
 
-/** Accesses within `span` bytes from `low`, counted like the offsets of its accesses. */
+/** Accesses within `high - low` bytes from `low`, counted like the offsets of its accesses. */
 export interface Group {
+  /** What the addresses have in common: see `keyOf`. */
+  readonly key: number;
+  /** The registers in them, or -1. */
+  readonly base: number;
+  readonly index: number;
   low: number;
   high: number;
   write: boolean;
   accesses: number;
+  /** Once its check has been written: the address in our memory of its lowest byte (scattered: or 0). */
+  pointer: LocalGet | undefined;
 }
 
 /** Place of an access in its group. */
@@ -35,101 +43,138 @@ const NOTHING: Memberships = { operand: undefined, stack: undefined };
 
 /** Memberships of each instruction of a block; `page` is the offset of its page from the region's first. */
 export function groupAccesses(insns: readonly Insn[], page: number): readonly Memberships[] {
-  const registers = Array.from({ length: 16 }, () => ({ version: 0, delta: 0 }));
-  let open = new Map<string, Group>();
-  const changed = (reg: number): void => {
-    registers[reg]!.version++;
-    registers[reg]!.delta = 0;
-  };
-  const join = (key: string, offset: number, { size, write }: Access): Member => {
-    let group = open.get(key);
-    const low = Math.min(group?.low ?? offset, offset);
-    const high = Math.max(group?.high ?? 0, offset + size);
+  const grouping = new Grouping(page);
+  const memberships: Memberships[] = [];
+  for (const insn of insns) memberships.push(grouping.add(insn));
+  return memberships;
+}
+
+/** Segment (FS and GS only), registers and scale of an address as a number; base 16 stands for RIP. */
+function keyOf(seg: number, base: number, index: number, scale: number): number {
+  return ((((((seg < 4 ? 0 : seg) << 5) | (base + 1)) << 5) | (index + 1)) << 2) | scale;
+}
+const RIP_KEY = keyOf(0, 16, -1, 0);
+const STACK_KEY = keyOf(0, RSP, -1, 0);
+
+class Grouping {
+  readonly #page: number;
+  /** By how much registers have changed since the groups that they take part in began. */
+  readonly #deltas = Array.from({ length: 16 }, () => 0);
+  /** The groups that may still grow. */
+  #open: Group[] = [];
+
+  constructor(page: number) {
+    this.#page = page;
+  }
+
+  /** Takes the next instruction of the block. */
+  add(insn: Insn): Memberships {
+    if (insn.def.semantics === undefined) {
+      const effects = effectsOf(insn);
+      // what the runtime does may change who may access what
+      this.#open = [];
+      if (effects === undefined) return NOTHING;
+      for (const reg of effects.writes) this.#deltas[reg] = 0;
+      const operand = insn.operands[0];
+      if (effects.operandWritten && operand?.kind === 'gpr') this.#deltas[operand.reg] = 0;
+      return NOTHING;
+    }
+    const summary = summaryOf(insn);
+    const { mem } = insn;
+    let operand: Member | undefined;
+    let stack: Member | undefined;
+    for (const access of summary.accesses) {
+      if (access.place === 'operand' && mem !== undefined && insn.addrsize === 8)
+        operand = this.#joinOperand(mem, access) ?? operand;
+      else if (access.place === 'stack')
+        stack = this.#join(STACK_KEY, RSP, -1, this.#deltas[RSP]! + access.offset, access);
+    }
+    this.#advance(insn, summary);
+    return operand === undefined && stack === undefined ? NOTHING : { operand, stack };
+  }
+
+  #joinOperand(
+    { base, index, scale, disp, seg, ripRelative }: MemAddress,
+    access: Access,
+  ): Member | undefined {
+    let offset = Number(disp);
+    if (ripRelative) offset += this.#page;
+    if (base >= 0) offset += this.#deltas[base]!;
+    if (index >= 0) offset += this.#deltas[index]! * 2 ** scale;
+    if (!Number.isSafeInteger(offset)) return undefined;
+    if (ripRelative) return this.#join(RIP_KEY, -1, -1, offset, access);
+    return this.#join(keyOf(seg, base, index, scale), base, index, offset, access);
+  }
+
+  #join(key: number, base: number, index: number, offset: number, { size, write }: Access): Member {
+    const open = this.#open;
+    const end = offset + size;
+    let at = 0;
+    while (at < open.length && open[at]!.key !== key) at++;
+    let group = open[at];
+    const low = group === undefined ? offset : Math.min(group.low, offset);
+    const high = group === undefined ? end : Math.max(group.high, end);
     if (group === undefined || high - low > MAX_SPAN) {
-      group = { low: offset, high: offset + size, write, accesses: 0 };
-      open.set(key, group);
+      group = { key, base, index, low: offset, high: end, write, accesses: 1, pointer: undefined };
+      open[at] = group;
     } else {
       group.low = low;
       group.high = high;
       group.write ||= write;
+      group.accesses++;
     }
-    group.accesses++;
     return { group, offset };
-  };
-  return insns.map((insn) => {
-    if (insn.def.semantics === undefined) {
-      const effects = effectsOf(insn);
-      // what the runtime does may change who may access what
-      open = new Map();
-      for (const reg of effects?.writes ?? []) changed(reg);
-      const [operand] = insn.operands;
-      if (effects?.operandWritten === true && operand?.kind === 'gpr') changed(operand.reg);
-      return NOTHING;
-    }
-    const summary = summaryOf(insn);
-    let operand: Member | undefined;
-    let stack: Member | undefined;
-    const { mem } = insn;
-    for (const access of summary.accesses) {
-      if (access.place === 'operand' && mem !== undefined && insn.addrsize === 8) {
-        const base = mem.base >= 0 ? registers[mem.base]! : undefined;
-        const index = mem.index >= 0 ? registers[mem.index]! : undefined;
-        const offset =
-          Number(mem.disp) +
-          (base?.delta ?? 0) +
-          (index === undefined ? 0 : index.delta * 2 ** mem.scale) +
-          (mem.ripRelative ? page : 0);
-        const segment = mem.seg < 4 ? '' : mem.seg;
-        const key = mem.ripRelative
-          ? 'rip'
-          : `${segment}:${mem.base}.${base?.version}:${mem.index}.${index?.version}.${mem.scale}`;
-        if (Number.isSafeInteger(offset)) operand = join(key, offset, access);
-      } else if (access.place === 'stack') {
-        const { version, delta } = registers[RSP]!;
-        stack = join(`:${RSP}.${version}:-1.undefined.0`, delta + access.offset, access);
-      }
-    }
-    advance(insn, summary, registers, changed);
-    return operand === undefined && stack === undefined ? NOTHING : { operand, stack };
-  });
-}
+  }
 
-/** Takes note of the registers that an instruction changes. */
-function advance(
-  insn: Insn,
-  { operands, registers: written, stackDelta }: ReturnType<typeof summaryOf>,
-  registers: readonly { version: number; delta: number }[],
-  changed: (reg: number) => void,
-): void {
-  const [first, second] = insn.operands;
-  const { name } = insn.def;
-  if (first?.kind === 'gpr' && first.size === 8 && operands.length > 0) {
-    const state = registers[first.reg]!;
-    if ((name === 'add' || name === 'sub') && second?.kind === 'imm') {
-      const by = Number(second.value);
-      state.delta += name === 'add' ? by : -by;
-      if (Number.isSafeInteger(state.delta)) return;
-    }
-    const { mem } = insn;
-    if (
-      name === 'lea' &&
-      mem !== undefined &&
-      mem.base === first.reg &&
-      mem.index < 0 &&
-      insn.addrsize === 8
-    ) {
-      state.delta += Number(mem.disp);
-      if (Number.isSafeInteger(state.delta)) return;
-    }
-    if (name === 'inc' || name === 'dec') {
-      state.delta += name === 'inc' ? 1 : -1;
-      return;
-    }
+  /** A register changes, by no constant: nothing can join the groups that it takes part in. */
+  #changed(reg: number): void {
+    this.#deltas[reg] = 0;
+    const open = this.#open;
+    let kept = 0;
+    for (const group of open) if (group.base !== reg && group.index !== reg) open[kept++] = group;
+    open.length = kept;
   }
-  for (const position of operands) {
-    const operand = insn.operands[position];
-    if (operand?.kind === 'gpr') changed(operand.reg);
+
+  /** Takes note of the registers that an instruction changes. */
+  #advance(insn: Insn, { operands, registers, stackDelta }: Summary): void {
+    if (operands.length > 0 && this.#changesByConstant(insn)) return;
+    for (const position of operands) {
+      const operand = insn.operands[position];
+      if (operand?.kind === 'gpr') this.#changed(operand.reg);
+    }
+    for (const reg of registers) this.#changed(reg);
+    if (stackDelta !== undefined) this.#deltas[RSP]! += stackDelta;
   }
-  for (const reg of written) changed(reg);
-  if (stackDelta !== undefined) registers[RSP]!.delta += stackDelta;
+
+  /** Whether all that an instruction changes is its first operand, by a constant; takes note of that. */
+  #changesByConstant({ def, operands, mem, addrsize }: Insn): boolean {
+    const first = operands[0];
+    if (first?.kind !== 'gpr' || first.size !== 8) return false;
+    let by: number;
+    switch (def.name) {
+      case 'inc':
+        by = 1;
+        break;
+      case 'dec':
+        by = -1;
+        break;
+      case 'add':
+      case 'sub': {
+        const second = operands[1];
+        if (second?.kind !== 'imm') return false;
+        by = def.name === 'add' ? Number(second.value) : -Number(second.value);
+        break;
+      }
+      case 'lea':
+        if (mem === undefined || mem.base !== first.reg || mem.index >= 0 || addrsize !== 8) return false;
+        by = Number(mem.disp);
+        break;
+      default:
+        return false;
+    }
+    const delta = this.#deltas[first.reg]! + by;
+    if (!Number.isSafeInteger(delta)) return false;
+    this.#deltas[first.reg] = delta;
+    return true;
+  }
 }

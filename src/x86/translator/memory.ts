@@ -7,7 +7,7 @@ import type { FunctionBuilder } from '../../wasm/function.ts';
 import * as w from '../../wasm/ops.ts';
 import * as L from '../layout.ts';
 import { type RuntimeImports, type Size, storeBySize } from '../semantics/emitter.ts';
-import type { Group, Member, Memberships } from './groups.ts';
+import type { Member, Memberships } from './groups.ts';
 import { type FlagState, RegionState } from './state.ts';
 
 const PAGE_MASK = -4096n;
@@ -25,10 +25,10 @@ export abstract class RegionMemory extends RegionState {
   /** The present instruction's accesses that are checked together with others, and where their addresses are. */
   #memberships: Memberships | undefined;
   #operandAddress: LocalGet | undefined;
-  readonly #stackAddresses = new Set<LocalGet>();
-  /** Of groups whose check has been written: the address in our memory of their lowest byte (scattered: or 0). */
-  readonly #pointers = new Map<Group, LocalGet>();
+  readonly #stackAddresses: LocalGet[] = [];
+  /** Locals for the pointers of the block's groups, and how many of them are taken. */
   readonly #pointerLocals: LocalGet[] = [];
+  #pointersTaken = 0;
 
   constructor(f: FunctionBuilder, runtime: RuntimeImports, options: MemoryOptions) {
     super(f, runtime);
@@ -37,14 +37,14 @@ export abstract class RegionMemory extends RegionState {
 
   override beginBlock(page: number, flags: FlagState | undefined): void {
     super.beginBlock(page, flags);
-    this.#pointers.clear();
+    this.#pointersTaken = 0;
   }
 
   /** Another instruction begins. */
   protected beginAccesses(memberships: Memberships | undefined): void {
     this.#memberships = memberships;
     this.#operandAddress = undefined;
-    this.#stackAddresses.clear();
+    this.#stackAddresses.length = 0;
   }
 
   #probe(va: LocalGet, size: number, tag: number): { entry: LocalGet; hit: Expr } {
@@ -70,7 +70,7 @@ export abstract class RegionMemory extends RegionState {
     return {
       linear: (size, write) => {
         const va = linear(size, write);
-        this.#stackAddresses.add(va);
+        this.#stackAddresses.push(va);
         return va;
       },
       commit,
@@ -83,7 +83,7 @@ export abstract class RegionMemory extends RegionState {
     const member =
       va === this.#operandAddress
         ? this.#memberships.operand
-        : this.#stackAddresses.has(va)
+        : this.#stackAddresses.includes(va)
           ? this.#memberships.stack
           : undefined;
     return member !== undefined && member.group.accesses > 1 ? member : undefined;
@@ -101,12 +101,10 @@ export abstract class RegionMemory extends RegionState {
     alone: () => void,
   ): void {
     const { f } = this;
-    let pointer = this.#pointers.get(group);
+    let { pointer } = group;
     if (pointer === undefined) {
-      const taken = this.#pointers.size;
-      pointer = this.#pointerLocals[taken] ??= f.local('i32');
-      this.#pointers.set(group, pointer);
-      const target = pointer;
+      const target = (this.#pointerLocals[this.#pointersTaken++] ??= f.local('i32'));
+      pointer = group.pointer = target;
       const span = group.high - group.low;
       const low = group.low === offset ? va : this.tmp(w.add(va, w.i64(group.low - offset)));
       const { entry, hit } = this.#probe(low, span, group.write ? L.TLB_WRITE : L.TLB_READ);

@@ -23,8 +23,9 @@ export abstract class RegionState extends Emitter {
   readonly constantOperands = true;
   readonly #gpr: (LocalGet | undefined)[] = [];
   readonly #xmm: (LocalGet | undefined)[] = [];
-  protected readonly gprWritten = new Set<number>();
-  readonly #xmmWritten = new Set<number>();
+  /** Registers that are written, by number, in the order of their first writes. */
+  readonly #gprWritten: number[] = [];
+  readonly #xmmWritten: number[] = [];
   readonly ccOp: LocalGet;
   readonly ccDst: LocalGet;
   readonly ccSrc: LocalGet;
@@ -97,6 +98,12 @@ export abstract class RegionState extends Emitter {
     return (this.#gpr[reg] ??= this.f.local('i64'));
   }
 
+  /** The local of a register that is written. */
+  protected changedGpr(reg: number): LocalGet {
+    if (!this.#gprWritten.includes(reg)) this.#gprWritten.push(reg);
+    return this.gprLocal(reg);
+  }
+
   #xmmLocal(reg: number): LocalGet {
     return (this.#xmm[reg] ??= this.f.local('v128'));
   }
@@ -118,7 +125,7 @@ export abstract class RegionState extends Emitter {
   storeState(): void {
     const { f } = this;
     const zero = w.i32(0);
-    for (const reg of this.gprWritten) f.store64(zero, this.#gpr[reg]!, L.GPR + 8 * reg);
+    for (const reg of this.#gprWritten) f.store64(zero, this.#gpr[reg]!, L.GPR + 8 * reg);
     for (const reg of this.#xmmWritten) f.store128(zero, this.#xmm[reg]!, L.XMM + 16 * reg);
     if (this.flagsUsed) this.storeFlags();
     f.store32(zero, this.budget, L.BUDGET);
@@ -160,21 +167,21 @@ export abstract class RegionState extends Emitter {
     this.#writeGpr(reg, size, x, false);
   }
   #writeGpr(reg: number, size: Size, x: Expr, high: boolean): void {
-    const local = this.gprLocal(reg);
-    this.gprWritten.add(reg);
-    const merge = (mask: bigint, shift: number, valueMask: number): Expr => {
-      const value = w.zext(w.and(x, valueMask));
-      return w.or(w.and(local, w.i64(mask)), shift === 0 ? value : w.shl(value, w.i64(shift)));
-    };
+    const local = this.changedGpr(reg);
     switch (size) {
       case 8:
         return this.f.set(local, x);
       case 4:
         return this.f.set(local, w.zext(x));
       case 2:
-        return this.f.set(local, merge(~0xffffn, 0, 0xffff));
-      default:
-        return this.f.set(local, high ? merge(~0xff00n, 8, 0xff) : merge(~0xffn, 0, 0xff));
+        return this.f.set(local, merged(local, ~0xffff, w.zext(w.and(x, 0xffff))));
+      default: {
+        const value = w.zext(w.and(x, 0xff));
+        return this.f.set(
+          local,
+          high ? merged(local, ~0xff00, w.shl(value, w.i64(8))) : merged(local, ~0xff, value),
+        );
+      }
     }
   }
   protected readRegister(operand: Operand & { kind: 'gpr' }): Expr {
@@ -188,7 +195,7 @@ export abstract class RegionState extends Emitter {
   }
   setXmm(reg: number, x: Expr): void {
     const local = this.#xmmLocal(reg);
-    this.#xmmWritten.add(reg);
+    if (!this.#xmmWritten.includes(reg)) this.#xmmWritten.push(reg);
     this.f.set(local, x);
   }
   protected readXmm(operand: Operand & { kind: 'xmm' }): Expr {
@@ -215,7 +222,7 @@ export abstract class RegionState extends Emitter {
       const index = w.shl(this.gprLocal(mem.index), w.i64(mem.scale));
       sum = sum === undefined ? index : w.add(sum, index);
     }
-    const disp = w.i64(BigInt.asIntN(64, BigInt(mem.disp)) + BigInt(mem.ripRelative ? this.page : 0));
+    const disp = w.i64(mem.ripRelative ? Number(mem.disp) + this.page : mem.disp);
     sum = sum === undefined ? disp : w.add(sum, disp);
     return addrsize === 8 ? sum : w.and(sum, w.i64(0xffffffff));
   }
@@ -236,10 +243,13 @@ export abstract class RegionState extends Emitter {
   protected setLazyFlags(op: number, dst: Expr, src?: Expr, src2?: Expr): void {
     const { f } = this;
     this.flagsUsed = true;
-    const values = [dst, src, src2].map((x) => (x === undefined ? undefined : this.tmp(x)));
-    f.set(this.ccDst, values[0]!);
-    if (values[1] !== undefined) f.set(this.ccSrc, values[1]);
-    if (values[2] !== undefined) f.set(this.ccSrc2, values[2]);
+    // the new values may be computed from the old ones: all of them first
+    const dstValue = this.tmp(dst);
+    const srcValue = src === undefined ? undefined : this.tmp(src);
+    const src2Value = src2 === undefined ? undefined : this.tmp(src2);
+    f.set(this.ccDst, dstValue);
+    if (srcValue !== undefined) f.set(this.ccSrc, srcValue);
+    if (src2Value !== undefined) f.set(this.ccSrc2, src2Value);
     this.#known = op;
     this.#stored = false;
     this.#carryOverridden = false;
@@ -249,11 +259,12 @@ export abstract class RegionState extends Emitter {
   overrideCarry(carry: Expr, overflow?: Expr): void {
     const { f } = this;
     this.flagsUsed = true;
-    const values = [carry, overflow].map((x) => (x === undefined ? undefined : this.tmp(x)));
-    f.set(this.#ccCarry, values[0]!);
+    const carryValue = this.tmp(carry);
+    const overflowValue = overflow === undefined ? undefined : this.tmp(overflow);
+    f.set(this.#ccCarry, carryValue);
     this.#carryOverridden = true;
-    if (values[1] !== undefined) {
-      f.set(this.#ccOverflow, values[1]);
+    if (overflowValue !== undefined) {
+      f.set(this.#ccOverflow, overflowValue);
       this.#overflowOverridden = true;
     }
     this.#stored = false;
@@ -286,8 +297,8 @@ export abstract class RegionState extends Emitter {
       dst: this.ccDst,
       src: this.ccSrc,
       src2: this.ccSrc2,
-      ...(this.#carryOverridden ? { carry: this.#ccCarry } : {}),
-      ...(this.#overflowOverridden ? { overflow: this.#ccOverflow } : {}),
+      carry: this.#carryOverridden ? this.#ccCarry : undefined,
+      overflow: this.#overflowOverridden ? this.#ccOverflow : undefined,
     };
   }
 
@@ -316,4 +327,9 @@ export abstract class RegionState extends Emitter {
     });
     this.forgetFlags();
   }
+}
+
+/** The bits of `old` that `mask` keeps, and those of `value`. */
+function merged(old: Expr, mask: number, value: Expr): Expr {
+  return w.or(w.and(old, w.i64(mask)), value);
 }

@@ -15,8 +15,8 @@ export interface Loop {
   /** Entries of the function that lie inside and are no heads. */
   readonly doors: readonly number[];
   readonly body: readonly Item[];
-  /** All blocks inside. */
-  readonly blocks: ReadonlySet<number>;
+  /** All blocks inside, in order. */
+  readonly blocks: readonly number[];
 }
 
 /** The loops, and all entries: those that were given and the heads, where control may have to come back in. */
@@ -30,72 +30,125 @@ export interface Structure {
  * @param entries blocks where control may come in from outside, the most usual first
  */
 export function structure(successors: readonly (readonly number[])[], entries: readonly number[]): Structure {
-  const all = new Set(entries);
-  const sequence = (blocks: readonly number[], cut: ReadonlySet<number>): RawItem[] => {
-    const members = new Set(blocks);
-    const next = (block: number): number[] =>
-      successors[block]!.filter((target) => members.has(target) && !cut.has(target));
-    return components(blocks, next).map((component) => {
-      const first = component[0]!;
-      if (component.length === 1 && !next(first).includes(first)) return first;
-      const inside = new Set(component);
-      const heads = entered(successors, inside);
-      if (heads.length === 0) heads.push(entries.find((entry) => inside.has(entry)) ?? first);
-      for (const head of heads) all.add(head);
-      return { heads, body: sequence(component, new Set([...cut, ...heads])), blocks: inside };
-    });
-  };
-  const raw = sequence(
-    successors.map((_, block) => block),
-    new Set(),
-  );
-  const finish = (item: RawItem): Item => {
-    if (typeof item === 'number') return item;
-    const doors = [...all].filter((entry) => item.blocks.has(entry) && !item.heads.includes(entry));
-    return { ...item, doors: doors.sort((a, b) => a - b), body: item.body.map(finish) };
-  };
-  return { items: raw.map(finish), entries: all };
+  return new Structurer(successors, entries).run();
 }
 
-type RawItem = number | { heads: readonly number[]; body: RawItem[]; blocks: ReadonlySet<number> };
-
-/** Blocks of `inside` that edges from outside lead to, in order. */
-function entered(successors: readonly (readonly number[])[], inside: ReadonlySet<number>): number[] {
-  const found = new Set<number>();
-  for (const [from, targets] of successors.entries())
-    if (!inside.has(from)) for (const to of targets) if (inside.has(to)) found.add(to);
-  return [...found].sort((a, b) => a - b);
+/** A loop whose doors are not known yet. */
+interface RawLoop {
+  readonly heads: readonly number[];
+  readonly body: RawItem[];
+  readonly blocks: readonly number[];
 }
+type RawItem = number | RawLoop;
 
-/** Strongly connected components in topological order (Tarjan 1972). Recursion is bounded by the number of blocks. */
-function components(blocks: readonly number[], next: (block: number) => number[]): number[][] {
-  const order = new Map<number, number>();
-  const low = new Map<number, number>();
-  const stack: number[] = [];
-  const onStack = new Set<number>();
-  const found: number[][] = [];
-  const visit = (block: number): void => {
-    const number = order.size;
-    order.set(block, number);
-    low.set(block, number);
-    stack.push(block);
-    onStack.add(block);
-    for (const target of next(block)) {
-      if (!order.has(target)) {
-        visit(target);
-        low.set(block, Math.min(low.get(block)!, low.get(target)!));
-      } else if (onStack.has(target)) low.set(block, Math.min(low.get(block)!, order.get(target)!));
+/** Blocks are small numbers: what is known of each stands in plain arrays. */
+class Structurer {
+  readonly #successors: readonly (readonly number[])[];
+  readonly #entries: readonly number[];
+  /** The given entries, and the heads. */
+  readonly #all: Set<number>;
+  /** The sequence that a block belongs to at present, by number; and whether the edges to it are cut. */
+  readonly #sequenceOf: number[] = [];
+  readonly #cut: boolean[] = [];
+  #sequences = 0;
+  // Tarjan's numbers: in which order blocks were visited (0: not yet), how far up each leads, and the stack
+  readonly #order: number[] = [];
+  readonly #low: number[] = [];
+  readonly #onStack: boolean[] = [];
+  readonly #stack: number[] = [];
+  #visited = 0;
+
+  constructor(successors: readonly (readonly number[])[], entries: readonly number[]) {
+    this.#successors = successors;
+    this.#entries = entries;
+    this.#all = new Set(entries);
+    for (let block = 0; block < successors.length; block++) {
+      this.#sequenceOf.push(0);
+      this.#cut.push(false);
+      this.#order.push(0);
+      this.#low.push(0);
+      this.#onStack.push(false);
     }
-    if (low.get(block) !== number) return;
+  }
+
+  run(): Structure {
+    const items = this.#sequence(
+      this.#successors.map((_, block) => block),
+      0,
+    );
+    return { items: items.map((item) => this.#finish(item)), entries: this.#all };
+  }
+
+  /** The items of `blocks`, which belong to sequence `id`. */
+  #sequence(blocks: readonly number[], id: number): RawItem[] {
+    return this.#components(blocks, id).map((component) => {
+      const first = component[0]!;
+      if (component.length === 1 && (this.#cut[first]! || !this.#successors[first]!.includes(first)))
+        return first;
+      const inside = ++this.#sequences;
+      for (const block of component) this.#sequenceOf[block] = inside;
+      const heads = this.#entered(inside);
+      if (heads.length === 0)
+        heads.push(this.#entries.find((entry) => this.#sequenceOf[entry] === inside) ?? first);
+      for (const head of heads) {
+        this.#all.add(head);
+        this.#cut[head] = true;
+      }
+      return { heads, body: this.#sequence(component, inside), blocks: component };
+    });
+  }
+
+  /** Blocks of sequence `id` that edges from outside lead to, in order. */
+  #entered(id: number): number[] {
+    const found: number[] = [];
+    for (let from = 0; from < this.#successors.length; from++) {
+      if (this.#sequenceOf[from] === id) continue;
+      for (const to of this.#successors[from]!)
+        if (this.#sequenceOf[to] === id && !found.includes(to)) found.push(to);
+    }
+    return found.sort((a, b) => a - b);
+  }
+
+  /** Strongly connected components in topological order (Tarjan 1972), each sorted. */
+  #components(blocks: readonly number[], id: number): number[][] {
+    const found: number[][] = [];
+    for (const block of blocks) this.#order[block] = 0;
+    this.#visited = 0;
+    for (const block of blocks) if (this.#order[block] === 0) this.#visit(block, id, found);
+    return found.reverse();
+  }
+
+  /** Recursion is bounded by the number of blocks. */
+  #visit(block: number, id: number, found: number[][]): void {
+    const number = ++this.#visited;
+    let low = number;
+    this.#order[block] = number;
+    this.#stack.push(block);
+    this.#onStack[block] = true;
+    for (const target of this.#successors[block]!) {
+      if (this.#sequenceOf[target] !== id || this.#cut[target]!) continue;
+      if (this.#order[target] === 0) {
+        this.#visit(target, id, found);
+        low = Math.min(low, this.#low[target]!);
+      } else if (this.#onStack[target]!) low = Math.min(low, this.#order[target]!);
+    }
+    this.#low[block] = low;
+    if (low !== number) return;
     const component: number[] = [];
     let member: number;
     do {
-      member = stack.pop()!;
-      onStack.delete(member);
+      member = this.#stack.pop()!;
+      this.#onStack[member] = false;
       component.push(member);
     } while (member !== block);
-    found.push(component.sort((a, b) => a - b));
-  };
-  for (const block of blocks) if (!order.has(block)) visit(block);
-  return found.reverse();
+    found.push(component.length === 1 ? component : component.sort((a, b) => a - b));
+  }
+
+  #finish(item: RawItem): Item {
+    if (typeof item === 'number') return item;
+    const { heads, body, blocks } = item;
+    const doors: number[] = [];
+    for (const block of blocks) if (this.#all.has(block) && !heads.includes(block)) doors.push(block);
+    return { heads, doors, body: body.map((inner) => this.#finish(inner)), blocks };
+  }
 }

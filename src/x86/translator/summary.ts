@@ -29,15 +29,17 @@ export interface Summary {
 }
 
 const RSP = 4;
-const cache = new Map<string, Summary>();
+/** By position in the table, then by variant. */
+const cache: (Map<number, Summary> | undefined)[] = [];
 
 /** The summary of an instruction that has a definition. */
 export function summaryOf(insn: Insn): Summary {
-  const key = `${insn.def.index}:${variantOf(insn, true)}`;
-  let summary = cache.get(key);
+  const variants = (cache[insn.def.index] ??= new Map());
+  const variant = variantOf(insn, true);
+  let summary = variants.get(variant);
   if (summary === undefined) {
     summary = new Recorder().summarize(insn);
-    cache.set(key, summary);
+    variants.set(variant, summary);
   }
   return summary;
 }

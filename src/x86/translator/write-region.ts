@@ -33,12 +33,10 @@ export function writeRegion(
 
 /** Where a branch to a block leads from here: out of the innermost sequence first. */
 interface Scope {
-  /** Label in front of each item of the sequence, by the blocks that may be branched to. */
-  readonly labels: ReadonlyMap<number, Label>;
-  /** Blocks before which the `br_table` of a loop has to choose. */
-  readonly chosen: ReadonlySet<number>;
+  /** By block: the label in front of the item of the sequence that it lies in. */
+  readonly labels: readonly (Label | undefined)[];
   /** Of a loop: its heads, and the label of its start. */
-  readonly heads: ReadonlySet<number>;
+  readonly heads: readonly number[];
   readonly start: Label | undefined;
   /** The loop begins with a `br_table`. */
   readonly chooses: boolean;
@@ -56,14 +54,15 @@ class RegionWriter {
   #exit!: Label;
   readonly #scopes: Scope[] = [];
   /** What is known of the flags on the ways into a block that have been written. */
-  readonly #flagStates = new Map<number, FlagState>();
+  readonly #flagStates: (FlagState | undefined)[];
 
   constructor(f: FunctionBuilder, e: RegionEmitter, selection: Selection) {
     this.#f = f;
     this.#e = e;
     this.#selection = selection;
     this.#blocks = selection.blocks;
-    this.#position = new Map(this.#blocks.map(({ offset }, i) => [offset, i]));
+    this.#position = positions(this.#blocks);
+    this.#flagStates = this.#blocks.map(() => undefined);
     this.#returnSites = selection.sites.slice(0, MAX_RETURN_SITES);
     this.#next = f.local('i32');
     this.#exitStatus = f.local('i32');
@@ -154,7 +153,12 @@ class RegionWriter {
       } else if (name === 'ret') offsets.push(...this.#returnSites);
       else offsets.push(...this.#expected(block));
     }
-    return [...new Set(offsets)].map((offset) => this.#position.get(offset)).filter((i) => i !== undefined);
+    const found: number[] = [];
+    for (const offset of offsets) {
+      const position = this.#position.get(offset);
+      if (position !== undefined && !found.includes(position)) found.push(position);
+    }
+    return found;
   }
 
   /** Offsets in the region where the indirect jump or call at the end of a block is expected to go. */
@@ -166,27 +170,26 @@ class RegionWriter {
   /** A sequence of items: the function's, or the body of a loop. */
   #sequence(items: readonly Item[], entries: Entries, loop: Loop | undefined): void {
     const f = this.#f;
-    const chosen = new Set(loop === undefined ? entries : [...loop.heads, ...loop.doors]);
-    const chooses = chosen.size > 1 || (loop === undefined && items[0] !== [...chosen][0]);
+    const chosen = loop === undefined ? [...entries] : [...loop.heads, ...loop.doors];
+    const chooses = chosen.length > 1 || (loop === undefined && items[0] !== chosen[0]);
     const start = loop === undefined ? undefined : f.open('loop');
-    const labels = new Map<number, Label>();
-    const open: Label[] = [];
+    const labels: (Label | undefined)[] = this.#blocks.map(() => undefined);
+    let first!: Label;
     for (let i = items.length - 1; i >= 0; i--) {
-      const label = f.open('block');
-      open[i] = label;
+      first = f.open('block');
       const item = items[i]!;
-      if (typeof item === 'number') labels.set(item, label);
-      else for (const block of item.blocks) labels.set(block, label);
+      if (typeof item === 'number') labels[item] = first;
+      else for (const block of item.blocks) labels[block] = first;
     }
     if (chooses) {
-      const table = this.#blocks.map((_, i) => (chosen.has(i) ? labels.get(i)! : open[0]!));
-      f.brTable(this.#next, table, open[0]!);
+      const table = this.#blocks.map((_, i) => (chosen.includes(i) ? labels[i]! : first));
+      f.brTable(this.#next, table, first);
     }
-    this.#scopes.push({ labels, chosen, heads: new Set(loop?.heads), start, chooses });
+    this.#scopes.push({ labels, heads: loop?.heads ?? [], start, chooses });
     for (const item of items) {
       f.end();
       if (typeof item === 'number')
-        this.#block(this.#blocks[item]!, entries.has(item) ? undefined : this.#flagStates.get(item));
+        this.#block(this.#blocks[item]!, entries.has(item) ? undefined : this.#flagStates[item]);
       else this.#sequence(item.body, entries, item);
     }
     this.#scopes.pop();
@@ -206,23 +209,23 @@ class RegionWriter {
   #enter(target: number, held = false): void {
     const f = this.#f;
     const state = this.#e.flagState;
-    const before = this.#flagStates.get(target);
-    if (before === undefined) this.#flagStates.set(target, state);
+    const before = this.#flagStates[target];
+    if (before === undefined) this.#flagStates[target] = state;
     else if (
       before.known !== state.known ||
       before.carryOverridden !== state.carryOverridden ||
       before.overflowOverridden !== state.overflowOverridden
     )
-      this.#flagStates.set(target, { known: undefined, carryOverridden: false, overflowOverridden: false });
+      this.#flagStates[target] = { known: undefined, carryOverridden: false, overflowOverridden: false };
     for (let i = this.#scopes.length - 1; i >= 0; i--) {
       const { labels, heads, start, chooses } = this.#scopes[i]!;
-      if (start !== undefined && heads.has(target)) {
+      if (start !== undefined && heads.includes(target)) {
         f.if(w.leS(this.#e.budget, w.i32(0)), () => this.#leave(this.#blocks[target]!.offset, held));
         if (chooses) f.set(this.#next, w.i32(target));
         f.br(start);
         return;
       }
-      const label = labels.get(target);
+      const label = labels[target];
       // inside this sequence and not around us: in front of us
       if (label !== undefined) {
         // the loops that it heads choose by this
@@ -255,11 +258,18 @@ class RegionWriter {
     e.beginBlock(region.page, flags);
     f.set(e.budget, w.sub(e.budget, insns.length));
     const groups = groupAccesses(insns, region.page);
-    for (const [k, insn] of insns.entries())
-      e.translate(insn, insns.length - k, records + k * L.REC_BYTES, groups[k]);
+    for (let k = 0; k < insns.length; k++)
+      e.translate(insns[k]!, insns.length - k, records + k * L.REC_BYTES, groups[k]);
     if (region.fallsTo !== undefined) {
       e.storeFlagKind();
       e.flow.goto(region.fallsTo, holdsInterrupts(insns.at(-1)!));
     }
   }
+}
+
+/** Numbers of blocks by their offsets. */
+function positions(blocks: readonly RegionBlock[]): ReadonlyMap<number, number> {
+  const found = new Map<number, number>();
+  for (let i = 0; i < blocks.length; i++) found.set(blocks[i]!.offset, i);
+  return found;
 }
