@@ -195,8 +195,6 @@ export const END_BLOCK = 3;
 export const REMAPPED = 4;
 /** Only from regions: a runtime function that it called for an instruction (FAULT_RECORD) has raised an exception. */
 export const FAULTED = 5;
-/** Only from regions: all state is in memory, and the instruction in FAULT_RECORD comes next. */
-export const RUN_RECORD = 6;
 /** Bit of a region's entry number: its pages have to be compared with the TLB first. */
 export const ENTRY_CHECK = 0x4000_0000;
 

@@ -37,7 +37,6 @@ import {
   REC_HANDLER,
   REMAPPED,
   RIP,
-  RUN_RECORD,
   SEG_BASE,
   SHADOW,
   SHADOW_STACK,
@@ -147,16 +146,12 @@ function enterRegion(region: i32, vbase: u64, check: i32): bool {
   store<i32>(IN_REGION, 0);
   store<i32>(STAT_REGION_RUNS, load<i32>(STAT_REGION_RUNS) + 1);
   if (status == NEXT) return true;
-  if (status == FAULTED || status == RUN_RECORD) countExit(load<i32>(FAULT_RECORD));
   if (status == FAULTED) {
     const record = load<i32>(FAULT_RECORD);
+    countExit(record);
     store<u64>(RIP, insnRip(record));
     stackFault(record);
     deliverException();
-    return true;
-  }
-  if (status == RUN_RECORD) {
-    interpret(load<i32>(FAULT_RECORD), load<u64>(RIP) & ~0xfff, true);
     return true;
   }
   remapped = status == REMAPPED;

@@ -45,9 +45,11 @@ export class RegionEmitter extends RegionMemory {
   failLabel!: Label;
   /** Leaves after the runtime's function for an instruction; `where` is behind it. */
   helperLabel!: Label;
-  /** Leaves at the instruction in `where`, which the interpreter does from its record. */
+  /** Leaves by way of the instruction in `where`, one of `lastCalls`. */
   recordLabel!: Label;
   flow!: RegionFlow;
+  /** Instructions that the runtime does behind the region's exit, where all state is in memory: record and function. */
+  readonly lastCalls: { readonly record: number; readonly name: string }[] = [];
   /** Instructions of the block that come after the present one, plus one. */
   remaining = 0;
   readonly #helpers: (name: string) => number;
@@ -81,19 +83,65 @@ export class RegionEmitter extends RegionMemory {
     if (insn.def.semantics !== undefined) insn.def.semantics(this, ...(insn.operands as Operand[]));
     else {
       const effects = effectsOf(insn);
-      if (effects === undefined) this.#runRecord(record);
+      if (effects === undefined) this.#callLast(insn, record);
       else this.#callRuntime(insn, effects, record);
     }
     this.f.releaseTemporaries();
   }
 
-  /** Leaves the region for an instruction that may read and change any state. */
-  #runRecord(record: number): void {
+  /** Leaves the region by way of an instruction that may read and change any state. */
+  #callLast(insn: Insn, record: number): void {
     const { f } = this;
     this.storeFlagKind();
     f.set(this.record, w.i32(record));
-    f.set(this.where, this.#place(0, this.remaining));
+    f.set(this.where, this.#place(0, this.remaining - 1));
     f.br(this.recordLabel);
+    this.lastCalls.push({ record, name: insn.def.helper! });
+  }
+
+  /**
+   * The end of a region that is left by one of `lastCalls`: all state is in memory, RIP that of the instruction. Calls
+   * the runtime's function; what comes behind runs when that has gone well. Nothing of the region's goes on after it.
+   */
+  finishLastCall(): void {
+    const { f } = this;
+    const zero = w.i32(0);
+    f.store64(zero, w.and(this.rip, w.i64(-4096)), L.VBASE);
+    f.store32(zero, zero, L.IN_REGION);
+    this.#countCall();
+    const [first, ...more] = this.lastCalls;
+    const call = ({ name }: { name: string }): void =>
+      f.set(this.status, new Call('i32', this.#helpers(name), [this.record]));
+    // one of a few: the last of them needs no comparison
+    const choose = (left: readonly { record: number; name: string }[], last: { name: string }): void => {
+      const [next, ...rest] = left;
+      if (next === undefined) call(last);
+      else
+        f.if(
+          w.eq(this.record, w.i32(next.record)),
+          () => call(next),
+          () => choose(rest, last),
+        );
+    };
+    choose(more, first!);
+    f.store32(zero, w.i32(1), L.IN_REGION);
+    f.store32(zero, zero, L.BREAK);
+    f.if(w.eq(this.status, w.i32(L.EXCEPTION)), () => {
+      f.store32(zero, this.record, L.FAULT_RECORD);
+      f.return(w.i32(L.FAULTED));
+    });
+    f.if(w.eqz(this.status), () =>
+      f.store64(zero, w.add(this.rip, w.zext(w.load8u(this.record, L.REC_LENGTH))), L.RIP),
+    );
+  }
+
+  /** Counts, for reports, a call of the runtime for the instruction in `record`. */
+  #countCall(): void {
+    if (!this.#countCalls) return;
+    const { f } = this;
+    const handler = w.and(w.load32(this.record, L.REC_HANDLER), L.COUNTED_HANDLERS - 1);
+    const place = this.tmp(w.shl(handler, 2));
+    f.store32(place, w.add(w.load32(place, L.CALL_COUNTS), 1), L.CALL_COUNTS);
   }
 
   /** Has the runtime do an instruction that touches few registers. */
@@ -120,11 +168,8 @@ export class RegionEmitter extends RegionMemory {
     f.store64(zero, w.add(this.vbase, w.i64(this.page)), L.VBASE);
     f.store32(zero, zero, L.IN_REGION);
     const left = this.remaining - 1;
-    if (this.#countCalls) {
-      const handler = w.and(w.load32(w.i32(record), L.REC_HANDLER), L.COUNTED_HANDLERS - 1);
-      const place = this.tmp(w.shl(handler, 2));
-      f.store32(place, w.add(w.load32(place, L.CALL_COUNTS), 1), L.CALL_COUNTS);
-    }
+    if (this.#countCalls) f.set(this.record, w.i32(record));
+    this.#countCall();
     if (effects.io) f.store32(zero, w.add(this.budget, left), L.BUDGET);
     f.set(this.status, new Call('i32', this.#helpers(functionOf(insn)), [w.i32(record)]));
     f.store32(zero, w.i32(1), L.IN_REGION);

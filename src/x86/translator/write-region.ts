@@ -18,6 +18,9 @@ import { type Item, type Loop, structure } from './structure.ts';
 /** A return is compared with this many return sites inside the region. */
 const MAX_RETURN_SITES = 6;
 
+/** Beside the statuses of layout.ts, and only within a region: one of the instructions in `lastCalls` comes next. */
+const LAST_CALL = 7;
+
 /** Blocks, by number, through which the function can be entered; the entry's number is the block's. */
 export type Entries = ReadonlySet<number>;
 
@@ -103,15 +106,22 @@ class RegionWriter {
     });
     f.br(this.#exit);
 
-    f.end(); // record
+    f.end(); // record: the runtime's function does the instruction when all state is in memory
     putBack();
     f.set(e.rip, place);
-    f.store32(zero, e.record, L.FAULT_RECORD);
-    f.set(this.#exitStatus, w.i32(L.RUN_RECORD));
+    f.set(this.#exitStatus, w.i32(LAST_CALL));
 
     f.end(); // exit
     e.storeState();
-    f.if(this.#exitStatus, () => f.return(this.#exitStatus));
+    f.if(this.#exitStatus, () => {
+      if (e.lastCalls.length > 0)
+        f.if(
+          w.eq(this.#exitStatus, w.i32(LAST_CALL)),
+          () => e.finishLastCall(),
+          () => f.return(this.#exitStatus),
+        );
+      else f.return(this.#exitStatus);
+    });
     f.returnCall(chain, []);
     f.prepend(() => this.#prologue(entries));
     return entries;
