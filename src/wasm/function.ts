@@ -1,6 +1,8 @@
 /**
  * Builds the body of one WebAssembly function: locals, statements, structured control flow with labels by object
- * (branch depths are computed here). See module.ts for what goes around it.
+ * (branch depths are computed here). See module.ts for what goes around it. Branches that are rarely, or mostly, taken
+ * may say so: V8's optimising compiler (from V8 13 on) lays the rare code out of line, and does not let it take part in
+ * choosing registers. Source: WebAssembly core specification, appendix on custom sections, branch hints.
  */
 import { assert } from '../core/errors.ts';
 import { ByteWriter } from './bytes.ts';
@@ -18,6 +20,8 @@ export class FunctionBuilder {
   /** What `mark` was given, for listings; empty unless `marking`. */
   readonly marks: { at: number; readonly thing: unknown }[] = [];
   marking = false;
+  /** Places of branches that have hints, each times two, plus one if the condition is likely; in order. */
+  #hints: number[] = [];
   #locals: ValType[] = [];
   /** Locals that `tmp` gives out, by type, and how many of them are taken. */
   readonly #pool = new Map<ValType, { locals: LocalGet[]; taken: number }>();
@@ -74,9 +78,12 @@ export class FunctionBuilder {
   /** Puts what `write` emits in front of the code written so far. */
   prepend(write: () => void): void {
     const body = this.code;
-    this.code = new ByteWriter(body.length + 256);
+    const hints = this.#hints;
+    this.code = new ByteWriter(body.length + 1024);
+    this.#hints = [];
     write();
     for (const mark of this.marks) mark.at += this.code.length;
+    for (const hint of hints) this.#hints.push(hint + 2 * this.code.length);
     this.code.append(body.bytes.subarray(0, body.length));
   }
 
@@ -165,8 +172,10 @@ export class FunctionBuilder {
     this.code.u8(0x0b);
   }
 
-  if(condition: Expr, then: () => void, otherwise?: () => void): void {
+  /** @param likely whether the condition is expected to hold; undefined: nobody knows */
+  if(condition: Expr, then: () => void, otherwise?: () => void, likely?: boolean): void {
     condition.write(this.code);
+    if (likely !== undefined) this.#hints.push(2 * this.code.length + (likely ? 1 : 0));
     this.code.u8(0x04);
     this.code.u8(0x40);
     this.#depth++;
@@ -177,6 +186,11 @@ export class FunctionBuilder {
     }
     this.#depth--;
     this.code.u8(0x0b);
+  }
+
+  /** `if` with a condition that hardly ever holds. */
+  ifRarely(condition: Expr, then: () => void): void {
+    this.if(condition, then, undefined, false);
   }
 
   br(label: Label): void {
@@ -223,9 +237,8 @@ export class FunctionBuilder {
     this.code.u8(0x00);
   }
 
-  /** The entry of the code section: size, locals, code, end. */
-  body(): Uint8Array {
-    assert(this.#depth === 0, 'unbalanced blocks', { depth: this.#depth });
+  /** The declaration of the locals, with which the entry in the code section begins. */
+  #declarations(): ByteWriter {
     const head = new ByteWriter(32);
     const runs: { type: ValType; count: number }[] = [];
     for (const type of this.#locals) {
@@ -238,11 +251,31 @@ export class FunctionBuilder {
       head.u32(run.count);
       head.u8(VAL_TYPE_CODE[run.type]);
     }
-    const out = new ByteWriter(this.code.length + head.length + 8);
+    return head;
+  }
+
+  /**
+   * Writes the entry of the code section (size, locals, code, end) to `out`, and the function's entry of the section
+   * of branch hints to `hints`.
+   * @param index of the function in the module
+   * @returns whether there are hints
+   */
+  finish(out: ByteWriter, hints: ByteWriter, index: number): boolean {
+    assert(this.#depth === 0, 'unbalanced blocks', { depth: this.#depth });
+    const head = this.#declarations();
     out.u32(head.length + this.code.length + 1);
     out.append(head.bytes.subarray(0, head.length));
     out.append(this.code.bytes.subarray(0, this.code.length));
     out.u8(0x0b);
-    return out.finish();
+    if (this.#hints.length === 0) return false;
+    hints.u32(index);
+    hints.u32(this.#hints.length);
+    for (const hint of this.#hints) {
+      // places count from the declaration of the locals
+      hints.u32(head.length + (hint >> 1));
+      hints.u8(1);
+      hints.u8(hint & 1);
+    }
+    return true;
   }
 }

@@ -142,9 +142,21 @@ export class ModuleBuilder {
         body.u32(this.#imports.length + index);
       }
     });
+    const code = new ByteWriter(16384);
+    const hints = new ByteWriter(1024);
+    let hinted = 0;
+    for (const [index, fn] of this.#functions.entries())
+      if (fn.builder.finish(code, hints, this.#imports.length + index)) hinted++;
+    // comes before the code that it is about
+    if (hinted > 0)
+      section(0, (body) => {
+        body.name('metadata.code.branch_hint');
+        body.u32(hinted);
+        body.append(hints.bytes.subarray(0, hints.length));
+      });
     section(10, (body) => {
       body.u32(this.#functions.length);
-      for (const fn of this.#functions) body.append(fn.builder.body());
+      body.append(code.bytes.subarray(0, code.length));
     });
     assert(this.#functions.length > 0, 'a module without functions');
     return out.finish();

@@ -151,7 +151,7 @@ export abstract class Emitter {
   protected segmented(seg: number, offset: Expr, size: number, write: boolean): LocalGet {
     const number = seg === MEMORY_OPERAND ? this.insn.mem!.seg : seg;
     const linear = this.tmp(this.rt('segLinear', w.i32(number), offset, w.i32(size), w.i32(write ? 1 : 0)));
-    this.f.if(w.eq(linear, w.i64(-1)), () => this.fail());
+    this.f.ifRarely(w.eq(linear, w.i64(-1)), () => this.fail());
     return linear;
   }
 
@@ -260,7 +260,7 @@ export abstract class Emitter {
   /** Before an instruction touches MMX registers: x87 exceptions, TOP and tags (SDM volume 3, 13.2). No-op for SSE. */
   enterMmx(): void {
     if (!this.insn.operands.some((operand) => operand.kind === 'mmx')) return;
-    this.f.if(this.rt('mmx_enter'), () => this.fail());
+    this.f.ifRarely(this.rt('mmx_enter'), () => this.fail());
   }
 
   /** An immediate that shapes the code (a shuffle's order): the form must be flagged `imm`. */
@@ -272,7 +272,7 @@ export abstract class Emitter {
   /** SDM volume 2, table 2-21: legacy SSE memory operands of 16 bytes must be aligned. */
   #checkAlignment(va: LocalGet, size: number): void {
     if (size !== 16 || this.insn.def.flagSet.has('unaligned')) return;
-    this.f.if(w.and(w.wrap(va), 15), () => this.raise(13, 0));
+    this.f.ifRarely(w.and(w.wrap(va), 15), () => this.raise(13, 0));
   }
 
   // --- flags ----------------------------------------------------------------------------------------------------

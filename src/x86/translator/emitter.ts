@@ -186,7 +186,7 @@ export class RegionEmitter extends RegionMemory {
       w.or(this.status, w.load32(zero, L.ATTENTION)),
       w.or(w.load32(zero, L.BREAK), w.load32(zero, L.SHADOW)),
     );
-    f.if(leave, () => {
+    f.ifRarely(leave, () => {
       f.set(this.record, w.i32(record));
       f.set(this.where, this.#place(insn.length, left));
       f.br(this.helperLabel);

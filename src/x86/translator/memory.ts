@@ -114,8 +114,9 @@ export abstract class RegionMemory extends RegionState {
         () => {
           const kind = !group.write ? 0 : write ? 1 : 2;
           f.set(target, this.rt('groupSlow', low, w.i32(span), w.i32(kind), w.i32(this.#options.id)));
-          if (!this.#options.scattered) f.if(w.eqz(target), () => this.fail());
+          if (!this.#options.scattered) f.ifRarely(w.eqz(target), () => this.fail());
         },
+        true,
       );
     }
     const address = new Displaced(pointer, offset - group.low);
@@ -157,8 +158,9 @@ export abstract class RegionMemory extends RegionState {
       () => f.set(address, w.add(w.wrap(va), w.load32(entry, L.TLB_ADDEND))),
       () => {
         f.set(address, this.rt('loadSlow', va, w.i32(size)));
-        f.if(w.eqz(address), () => this.fail());
+        f.ifRarely(w.eqz(address), () => this.fail());
       },
+      true,
     );
     return address;
   }
@@ -195,8 +197,9 @@ export abstract class RegionMemory extends RegionState {
                 w.simd('i64', 0x1d, [value], [1]),
               )
             : this.rt(SLOW_STORES[size as Size], va, value);
-        f.if(w.eqz(done), () => this.fail());
+        f.ifRarely(w.eqz(done), () => this.fail());
       },
+      true,
     );
   }
 
@@ -228,7 +231,7 @@ export abstract class RegionMemory extends RegionState {
       },
     );
     const isBounce = w.eq(any, w.i32(L.BOUNCE));
-    return { address: any, done: () => this.f.if(isBounce, commit) };
+    return { address: any, done: () => this.f.ifRarely(isBounce, commit) };
   }
 
   #updateAlone(va: LocalGet, size: number): { address: LocalGet; done: () => void } {
@@ -240,12 +243,13 @@ export abstract class RegionMemory extends RegionState {
       () => f.set(address, w.add(w.wrap(va), w.load32(entry, L.TLB_ADDEND))),
       () => {
         f.set(address, this.rt('rmwSlow', va, w.i32(size)));
-        f.if(w.eqz(address), () => this.fail());
+        f.ifRarely(w.eqz(address), () => this.fail());
       },
+      true,
     );
     return {
       address,
-      done: () => f.if(w.eq(address, w.i32(L.BOUNCE)), () => f.drop(this.rt('rmwCommit'))),
+      done: () => f.ifRarely(w.eq(address, w.i32(L.BOUNCE)), () => f.drop(this.rt('rmwCommit'))),
     };
   }
 }

@@ -139,7 +139,7 @@ class RegionWriter {
       f.if(w.eq(this.#next, entry), () => f.set(e.vbase, w.sub(e.vbase, w.i64(page))));
     }
     if (pages.size > 1)
-      f.if(w.and(f.param(0), L.ENTRY_CHECK), () => {
+      f.ifRarely(w.and(f.param(0), L.ENTRY_CHECK), () => {
         for (const [page, physical] of pages) {
           const same = e.rt('pageIs', w.add(e.vbase, w.i64(page)), w.i32(physical));
           f.if(w.eqz(same), () => f.return(w.i32(L.REMAPPED)));
@@ -230,7 +230,7 @@ class RegionWriter {
     for (let i = this.#scopes.length - 1; i >= 0; i--) {
       const { labels, heads, start, chooses } = this.#scopes[i]!;
       if (start !== undefined && heads.includes(target)) {
-        f.if(w.leS(this.#e.budget, w.i32(0)), () => this.#leave(this.#blocks[target]!.offset, held));
+        f.ifRarely(w.leS(this.#e.budget, w.i32(0)), () => this.#leave(this.#blocks[target]!.offset, held));
         if (chooses) f.set(this.#next, w.i32(target));
         f.br(start);
         return;
