@@ -206,6 +206,7 @@ export class CodeCache {
     setUint64(this.#view, address + 8, physical);
     setUint64(this.#view, address + 16, nextPage < 0 ? 0 : nextPage * 4096 + 1);
     this.#view.setUint32(address + 24, targets, true);
+    this.#view.setUint32(address + L.BLOCK_STATE, nextPage < 0 ? 0 : 1, true);
     const block: Block = {
       physical,
       mode,
@@ -278,6 +279,7 @@ export class CodeCache {
         continue;
       }
       block.region = { region, entry: number };
+      this.#view.setUint32(block.address + L.BLOCK_STATE, 1, true);
       const at = this.#hashEntry(block.physical);
       if (this.#hashHolds(at, block)) this.#fill(at, block);
     }
@@ -294,6 +296,7 @@ export class CodeCache {
     for (const block of region.blocks) {
       if (block.region?.region !== region) continue;
       block.region = undefined;
+      if (block.nextPage < 0) this.#view.setUint32(block.address + L.BLOCK_STATE, 0, true);
       const at = this.#hashEntry(block.physical);
       if (this.#hashHolds(at, block)) this.#fill(at, block);
     }
@@ -340,7 +343,9 @@ export class CodeCache {
     if (code === undefined) return;
     this.invalidations++;
     this.#pages.delete(page);
+    for (const region of [...code.regions]) this.#removeRegion(region);
     for (const block of code.blocks.values()) {
+      this.#view.setUint32(block.address + L.BLOCK_STATE, 1, true);
       const at = this.#hashEntry(block.physical);
       if (this.#hashHolds(at, block)) this.#clearEntry(at);
       const other = Math.floor(block.physical / 4096);
@@ -352,7 +357,6 @@ export class CodeCache {
         if (blocks?.get(key) === block) blocks.delete(key);
       }
     }
-    for (const region of [...code.regions]) this.#removeRegion(region);
   }
 
   #clearEntry(entry: number): void {

@@ -45,6 +45,9 @@ export class Engine {
     } catch (error) {
       throw new UsageError(`cannot allocate ${ramBytes >> 20}M of guest RAM`, { cause: error });
     }
+    const view = new DataView(this.memory.buffer);
+    view.setBigInt64(L.PLUS_4G, 1n << 32n, true);
+    view.setBigInt64(L.MINUS_4G, -(1n << 32n), true);
     this.memoryImport = { ...SHARED_MEMORY, shared };
     this.table = new WebAssembly.Table({ element: 'anyfunc', initial: 16384 });
     const module = new WebAssembly.Module(patchMemoryImport(runtimeCode, shared) as BufferSource);

@@ -18,6 +18,9 @@ export const RDI = 1080;
 export const RIP = 1152;
 /** Always 0: stands for a missing base or index register. */
 export const ZERO = 1160;
+/** Always 2^32 and -2^32: stand for an index register where a displacement does not fit in REC_DISP. */
+export const PLUS_4G = 1984;
+export const MINUS_4G = 1992;
 /** u64: guest-virtual address of the page whose instructions run now (linear = CS base included). */
 export const VBASE = 1168;
 
@@ -225,6 +228,13 @@ export const JUMP_CACHE = 524288;
 export const JUMP_CACHE_ENTRIES = 8192;
 
 /**
+ * The block cache, for the interpreter: likewise from a linear address to the header of a block. That says, too, whether
+ * the entry still holds (BLOCK_STATE). Entries as in the jump cache.
+ */
+export const BLOCK_CACHE = 1048576;
+export const BLOCK_CACHE_ENTRIES = 16384;
+
+/**
  * Figures for reports, a u32 for each handler below COUNTED_HANDLERS: how often a region was left for the interpreter at
  * such an instruction; how often regions have called it (counted only when a report is wanted).
  */
@@ -255,13 +265,18 @@ export const RECORDS_END = 132120576;
 
 /** Bytes of a block's header in RECORDS; its records follow. */
 export const BLOCK_HEADER = 32;
+/**
+ * u32 in the header: not 0 when the interpreter has to look it up again by its physical address, because it is gone, has a
+ * region, or lies in two pages.
+ */
+export const BLOCK_STATE = 28;
 /** How many targets of an indirect branch are remembered for the translator; a power of two. */
 export const TARGETS = 8;
 
 /** Guest RAM. */
 export const RAM_BASE = 134217728;
 
-// A decoded record: 48 bytes.
+// A decoded record: 32 bytes, two in a line of the host's cache.
 /** u32: index of the handler in the function table. */
 export const REC_HANDLER = 0;
 /** u16: offset of the instruction in its page (VBASE + this = its linear address). */
@@ -286,13 +301,17 @@ export const REC_SEGBASE = 20;
 export const REC_SCALE = 22;
 /** u8: segment register index. */
 export const REC_SEG = 23;
-/** i64: displacement (for RIP-relative operands REC_BASE is VBASE and this holds the offset from it). */
+/** With a memory operand: i32 displacement (for RIP-relative operands REC_BASE is VBASE and this counts from there). */
 export const REC_DISP = 24;
-/** i64: immediate, sign-extended as the instruction says; branch targets: offset from VBASE. */
-export const REC_IMM = 32;
-/** i64: second immediate (ENTER's level, the selector of a far pointer). */
-export const REC_IMM2 = 40;
-export const REC_BYTES = 48;
+/** With a memory operand: i32 immediate. */
+export const REC_MEM_IMM = 28;
+/** Without one: i64 immediate, sign-extended as the instruction says; branch targets: offset from VBASE. */
+export const REC_IMM = 24;
+/** Its upper half, for two immediates of 32 bits: ENTER's level, the selector of a far pointer. */
+export const REC_IMM2 = 28;
+/** i64: the address in the instruction, of moves between memory and the accumulator. */
+export const REC_ADDRESS = 24;
+export const REC_BYTES = 32;
 export const REC_FLAG_REP = 1;
 export const REC_FLAG_REPNE = 2;
 export const REC_FLAG_LOCK = 4;

@@ -1,7 +1,7 @@
 /** Records copied from a form that was met before are what decoding gives (src/x86/decode/forms.ts). */
 import { expect, test } from 'vitest';
 import { Decoder, MAX_LENGTH } from '../../src/x86/decode/decode.ts';
-import { FormStore, formFlags } from '../../src/x86/decode/forms.ts';
+import { FORM_LEAVES, FormStore, formFlags } from '../../src/x86/decode/forms.ts';
 import { writeRecord } from '../../src/x86/decode/record.ts';
 import { prebuiltHandlers } from '../../src/x86/interpreter/prebuilt.ts';
 import { formName } from '../../src/x86/interpreter/handlers.ts';
@@ -14,6 +14,8 @@ import { Random } from './differential/random.ts';
 const CODE = 4096;
 const COPIED = 16384;
 const DECODED = 16384 + 64;
+/** FORM_ENDS, FORM_INDIRECT, FORM_VECTOR, FORM_MMX and FORM_LEAVES. */
+const PUBLIC_FLAGS = 15 | FORM_LEAVES;
 const table = opcodeTable();
 const decoder = new Decoder(table, () => true);
 
@@ -59,10 +61,33 @@ test('the record of a known form is the one that decoding writes', () => {
           bytes.subarray(DECODED, DECODED + L.REC_BYTES),
         );
         expect(forms.length, hex).toBe(insn.length);
-        expect(forms.flags & 15, hex).toBe(formFlags(insn));
+        expect(forms.flags & PUBLIC_FLAGS, hex).toBe(formFlags(insn));
       }
     }
   expect(copied).toBeGreaterThan(decoded / 2);
+});
+
+test('a RIP-relative displacement may need more than 32 bits, counted from the page', () => {
+  const { bytes, view, forms } = setUp();
+  // mov eax, [rip + disp32]
+  for (const [disp, index] of [
+    [0x7fff_fff0, L.PLUS_4G],
+    [0x1000, L.ZERO],
+    [-0x8000_0000, L.ZERO],
+    [0x7fff_ff80, L.PLUS_4G],
+  ] as const) {
+    bytes.set([0x8b, 0x05], CODE + 256);
+    view.setInt32(CODE + 258, disp, true);
+    if (!forms.write(CODE + 256, COPIED, 256)) {
+      const insn = decoder.decode(bytes, CODE + 256, CODE + 4096, 256, 2);
+      if (typeof insn === 'string') throw new Error(insn);
+      writeRecord(view, COPIED, insn, 1, true);
+      forms.keep(insn, CODE + 256, COPIED);
+    }
+    const carried = index === L.PLUS_4G ? 2 ** 32 : 0;
+    expect(view.getUint16(COPIED + L.REC_INDEX, true)).toBe(index);
+    expect(view.getInt32(COPIED + L.REC_DISP, true) + carried).toBe(disp + 256 + 6);
+  }
 });
 
 test('a guest that makes up heads does not fill the memory', () => {

@@ -5,7 +5,15 @@
 import * as L from '../layout.ts';
 import { VEX_MAPS } from '../table/compile.ts';
 import { type DecodeFailure, type Decoder, MAX_LENGTH } from './decode.ts';
-import { FORM_ENDS, FORM_INDIRECT, FORM_MMX, FORM_VECTOR, FormStore, formFlags } from './forms.ts';
+import {
+  FORM_ENDS,
+  FORM_INDIRECT,
+  FORM_LEAVES,
+  FORM_MMX,
+  FORM_VECTOR,
+  FormStore,
+  formFlags,
+} from './forms.ts';
 import type { Insn } from './insn.ts';
 import { writeMarker, writeRecord } from './record.ts';
 
@@ -135,8 +143,7 @@ export class BlockDecoder {
       if (flags & FORM_ENDS) {
         end = 'transfer';
         indirect = (flags & FORM_INDIRECT) !== 0;
-        // A conditional helper (REP, MOV to a register that changes nothing) may also just go on.
-        this.#marker('op_block_end', at, 0);
+        if ((flags & FORM_LEAVES) === 0) this.#marker('op_block_end', at, 0);
       }
     }
     this.#handlers.flush();

@@ -9,7 +9,7 @@ import * as L from '../layout.ts';
 import { type OpcodeTable, VEX_MAPS } from '../table/compile.ts';
 import { isLegacyPrefix } from './decode.ts';
 import type { Insn } from './insn.ts';
-import { setInt64 } from './record.ts';
+import { setDisplacement, setInt64 } from './record.ts';
 
 /** Longer heads than this are decoded each time: seven bytes and a mark fill two words. */
 const MAX_HEAD = 7;
@@ -51,6 +51,9 @@ export const FORM_MMX = 8;
 /** The displacement, or the branch target, counts from behind the instruction. */
 const FORM_RIP = 16;
 const FORM_RELATIVE = 32;
+const FORM_MEMORY = 64;
+/** It always leaves its block, so that no record needs to follow. */
+export const FORM_LEAVES = 128;
 
 /** Whether an opcode is followed by a ModRM byte. */
 const PLAIN = 0;
@@ -61,6 +64,8 @@ const UNCLEAR = 2;
 export function formFlags(insn: Insn): number {
   const { def, operands } = insn;
   let flags = def.ends ? FORM_ENDS : 0;
+  // those that the runtime does may find that there is nothing to do
+  if (def.ends && def.helper === undefined) flags |= FORM_LEAVES;
   const kind = operands[0]?.kind;
   if ((def.name === 'jmp' || def.name === 'call') && (kind === 'gpr' || kind === 'mem'))
     flags |= FORM_INDIRECT;
@@ -154,9 +159,10 @@ export class FormStore {
     forms[form + LENGTH] = insn.length;
     forms[form + DISPLACEMENT] = displacement;
     forms[form + IMMEDIATE] = immediate;
-    const relative = insn.operands.some(({ kind }) => kind === 'rel') ? FORM_RELATIVE : 0;
-    forms[form + FLAGS] =
-      formFlags(insn) | relative | (insn.mem !== undefined && insn.mem.ripRelative ? FORM_RIP : 0);
+    let flags = formFlags(insn);
+    if (insn.operands.some(({ kind }) => kind === 'rel')) flags |= FORM_RELATIVE;
+    if (insn.mem !== undefined) flags |= insn.mem.ripRelative ? FORM_MEMORY | FORM_RIP : FORM_MEMORY;
+    forms[form + FLAGS] = flags;
     const slot = this.#find();
     this.#slots[slot] = this.#low;
     this.#slots[slot + 1] = this.#high;
@@ -241,13 +247,21 @@ export class FormStore {
     view.setUint16(record + L.REC_OFFSET, offset, true);
     if (displacement !== NO_NUMBER) {
       const value = this.#number(displacement, numbers);
-      setInt64(view, record + L.REC_DISP, flags & FORM_RIP ? value + next : value);
+      if (flags & FORM_RIP) {
+        // where the form was kept it may have needed more than 32 bits
+        view.setUint16(record + L.REC_INDEX, L.ZERO, true);
+        setDisplacement(view, record, value + next);
+      } else setDisplacement(view, record, value);
     }
-    if (immediate === S64)
-      view.setBigInt64(record + L.REC_IMM, view.getBigInt64(numbers + (displacement & BYTES), true), true);
-    else if (immediate !== NO_NUMBER) {
-      const value = this.#number(immediate, numbers + (displacement & BYTES));
-      setInt64(view, record + L.REC_IMM, flags & FORM_RELATIVE ? value + next : value);
+    if (immediate === NO_NUMBER) return;
+    const at = numbers + (displacement & BYTES);
+    if (immediate === S64) {
+      view.setInt32(record + L.REC_IMM, view.getInt32(at, true), true);
+      view.setInt32(record + L.REC_IMM + 4, view.getInt32(at + 4, true), true);
+    } else {
+      const value = this.#number(immediate, at);
+      if (flags & FORM_MEMORY) view.setInt32(record + L.REC_MEM_IMM, value, true);
+      else setInt64(view, record + L.REC_IMM, flags & FORM_RELATIVE ? value + next : value);
     }
   }
 

@@ -6,6 +6,7 @@ import { Call, type Expr, type LocalGet } from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/function.ts';
 import * as w from '../../wasm/ops.ts';
 import type { ImmOperand, Insn, Operand } from '../decode/insn.ts';
+import { hasAddress } from '../decode/record.ts';
 import * as L from '../layout.ts';
 import { Emitter, MEMORY_OPERAND, type RuntimeImports, type Size } from '../semantics/emitter.ts';
 import type { FlagSource } from '../semantics/flags.ts';
@@ -92,7 +93,10 @@ export class InterpreterEmitter extends Emitter {
     const base = w.load64(w.load16u(this.#record, L.REC_BASE));
     const index = w.load64(w.load16u(this.#record, L.REC_INDEX));
     const scale = w.zext(w.load8u(this.#record, L.REC_SCALE));
-    const sum = w.add(w.add(base, w.shl(index, scale)), w.load64(this.#record, L.REC_DISP));
+    const displacement = hasAddress(this.insn.def)
+      ? w.load64(this.#record, L.REC_ADDRESS)
+      : w.sext(w.load32(this.#record, L.REC_DISP));
+    const sum = w.add(w.add(base, w.shl(index, scale)), displacement);
     if (this.insn.addrsize === 8) return sum;
     return w.and(sum, w.i64(this.insn.addrsize === 4 ? 0xffffffff : 0xffff));
   }
@@ -110,7 +114,9 @@ export class InterpreterEmitter extends Emitter {
 
   protected immediate(operand: ImmOperand, size: Size): Expr {
     void operand;
-    return load(this.#record, size, L.REC_IMM);
+    if (this.insn.mem === undefined) return load(this.#record, size, L.REC_IMM);
+    if (size === 8) return w.sext(w.load32(this.#record, L.REC_MEM_IMM));
+    return load(this.#record, size, L.REC_MEM_IMM);
   }
 
   protected readPointer(va: LocalGet, size: number): Expr {

@@ -9,7 +9,10 @@ import {
   ATTENTION_SHUTDOWN,
   ATTENTION_STOP,
   ATTENTION_TRAP,
+  BLOCK_CACHE,
+  BLOCK_CACHE_ENTRIES,
   BLOCK_HEADER,
+  BLOCK_STATE,
   BREAK,
   BUDGET,
   COUNTED_HANDLERS,
@@ -74,7 +77,7 @@ const ENTRY_BLOCK = 8;
 const ENTRY_REGION = 12;
 
 /** Block header: i32 countdown to hot (0), u32 instructions (4), u64 physical address (8), u64 physical page after + 1 for a block whose last
- * instruction runs into the next page (0 otherwise); then the records. */
+ * instruction runs into the next page (0 otherwise), u32 TARGETS (24), u32 BLOCK_STATE (28); then the records. */
 const BLOCK_COUNTDOWN = 0;
 const BLOCK_NEXT_PAGE = 16;
 /** u32: where the last few targets of an indirect jump or call at the end go (TARGETS of u64 each), or 0. */
@@ -182,6 +185,18 @@ export function run(): i32 {
       interpretOnce = !enterRegion(load<i32>(jump, 12), linear & ~0xfff, 0);
       continue;
     }
+    const cached = BLOCK_CACHE + ((<i32>(linear ^ (linear >> 12)) & (BLOCK_CACHE_ENTRIES - 1)) << 4);
+    if (load<u64>(cached) == linear && load<u32>(cached, 8) == stamp && !single) {
+      const block = load<i32>(cached, 12);
+      const countdown = load<i32>(block, BLOCK_COUNTDOWN) - 1;
+      if (load<i32>(block, BLOCK_STATE) == 0 && countdown != 0) {
+        store<i32>(block, countdown, BLOCK_COUNTDOWN);
+        if (interpretOnce) countExit(block + BLOCK_HEADER);
+        interpretOnce = false;
+        interpretBlock(block, countdown, linear & ~0xfff, false);
+        continue;
+      }
+    }
     const tlb = load<i32>(TLB_BASE) + ((<i32>(linear >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
     let physical: i64;
     if (load<u64>(tlb, TLB_EXEC) == (linear & ~0xfff))
@@ -241,11 +256,14 @@ export function run(): i32 {
       host_hot(entry, <i32>linear, <i32>(linear >> 32));
       continue;
     }
-    if (left) countExit(load<i32>(entry, ENTRY_BLOCK) + BLOCK_HEADER);
+    if (left) countExit(block + BLOCK_HEADER);
     store<i32>(SHADOW, 0);
-    interpret(load<i32>(entry, ENTRY_BLOCK) + BLOCK_HEADER, linear & ~0xfff, single);
-    const targets = load<i32>(block, BLOCK_TARGETS);
-    if (targets != 0) store<u64>(targets + ((countdown & (TARGETS - 1)) << 3), load<u64>(RIP));
+    if (load<i32>(block, BLOCK_STATE) == 0) {
+      store<u64>(cached, linear);
+      store<u32>(cached, stamp, 8);
+      store<i32>(cached, block, 12);
+    }
+    interpretBlock(block, countdown, linear & ~0xfff, single);
     if (attention & ATTENTION_TRAP) trapAfter();
   }
   // oxlint-disable-next-line no-unreachable -- AssemblyScript does not see that the loop never ends
@@ -260,6 +278,13 @@ export function pageIs(va: u64, pfn: u32): i32 {
     if (load<u64>(entry, TLB_EXEC) != va) return 0;
   }
   return load<u32>(entry, TLB_PFN) == pfn ? 1 : 0;
+}
+
+/** Runs a block, or its first instruction; notes where an indirect branch at its end went. */
+function interpretBlock(block: i32, countdown: i32, vbase: u64, single: bool): void {
+  interpret(block + BLOCK_HEADER, vbase, single);
+  const targets = load<i32>(block, BLOCK_TARGETS);
+  if (targets != 0) store<u64>(targets + ((countdown & (TARGETS - 1)) << 3), load<u64>(RIP));
 }
 
 let stepFailed = false;

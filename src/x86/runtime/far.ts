@@ -241,11 +241,11 @@ function farIndirect(rec: i32, call: bool): i32 {
 
 /** JMP ptr16:16, ptr16:32: offset in REC_IMM, selector in REC_IMM2. */
 export function op_jmpf_imm(rec: i32): i32 {
-  return farTo(rec, load<u16>(rec + REC_IMM2), truncate(load<u64>(rec + REC_IMM), opSize(rec)), false);
+  return farTo(rec, load<u16>(rec + REC_IMM2), truncate(load<u32>(rec + REC_IMM), opSize(rec)), false);
 }
 
 export function op_callf_imm(rec: i32): i32 {
-  return farTo(rec, load<u16>(rec + REC_IMM2), truncate(load<u64>(rec + REC_IMM), opSize(rec)), true);
+  return farTo(rec, load<u16>(rec + REC_IMM2), truncate(load<u32>(rec + REC_IMM), opSize(rec)), true);
 }
 
 export function op_jmpf_mem(rec: i32): i32 {

@@ -74,7 +74,7 @@ export function effectiveAddress(rec: i32): u64 {
   const sum =
     load<u64>(load<u16>(rec + REC_BASE)) +
     (load<u64>(load<u16>(rec + REC_INDEX)) << load<u8>(rec + REC_SCALE)) +
-    load<u64>(rec + REC_DISP);
+    <i64>load<i32>(rec + REC_DISP);
   return truncate(sum, load<u8>(rec + REC_ADDRSIZE));
 }
 
