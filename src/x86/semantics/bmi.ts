@@ -2,7 +2,7 @@
 import type { Expr } from '../../wasm/expr.ts';
 import * as w from '../../wasm/ops.ts';
 import * as L from '../layout.ts';
-import type { Semantics } from './emitter.ts';
+import type { Semantics, Size } from './emitter.ts';
 import { CF, k, mulHighUnsigned, OF, widen } from './integer.ts';
 
 export const andn: Semantics = (e, dst, a, b) => {
@@ -111,8 +111,14 @@ export function addWithOneFlag(flag: typeof CF | typeof OF): Semantics {
     const a = e.tmp(e.read(dst!));
     const r = e.tmp(w.add(w.add(a, b), widen(size, carry)));
     e.write(dst!, r);
-    const out = e.tmp(w.or(w.ltU(r, b), w.and(carry, w.eq(r, b))));
+    const out = e.tmp(carryOut(size, a, b, r));
     if (flag === CF) e.overrideCarry(out);
     else e.overrideOverflow(out);
   };
+}
+
+/** The carry out of a sum `r` of `a`, `b` and a carry: where both have their top bit, or one of them and the sum not. */
+function carryOut(size: Size, a: Expr, b: Expr, r: Expr): Expr {
+  const carries = w.or(w.and(a, b), w.and(w.or(a, b), w.xor(r, k(size, -1))));
+  return size === 8 ? w.wrap(w.shrU(carries, w.i64(63))) : w.shrU(carries, 31);
 }
