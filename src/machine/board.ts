@@ -125,6 +125,8 @@ export async function buildBoard(parts: BoardParts): Promise<PcBoard> {
     readCr8: () => lapic().readCr8(),
     writeCr8: (value) => lapic().writeCr8(value),
     readTsc: () => clock.now(),
+    // counted time is exact
+    tscEstimate: config.icount === undefined ? TSC_ESTIMATE : 0,
     random: () => {
       host.random(word);
       return (word[0]! | (word[1]! << 8) | (word[2]! << 16) | (word[3]! << 24)) >>> 0;
@@ -158,6 +160,9 @@ export async function buildBoard(parts: BoardParts): Promise<PcBoard> {
   await board.populate();
   return board;
 }
+
+/** Instructions: well below a microsecond's worth of them, and few enough that one look in hundreds is left. */
+const TSC_ESTIMATE = 500;
 
 const hex = (value: number): string => `0x${value.toString(16)}`;
 

@@ -21,6 +21,11 @@ export interface CpuBus {
   writeCr8(value: number): void;
   /** Ticks of the time stamp counter, 1 GHz: nanoseconds of the machine's clock. */
   readTsc(): number;
+  /**
+   * For how many instructions after `readTsc` the counter may be told from the instructions done since; nothing or 0: the
+   * processor asks each time.
+   */
+  readonly tscEstimate?: number;
   /** 32 random bits for RDRAND. */
   random(): number;
 }

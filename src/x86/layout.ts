@@ -130,6 +130,12 @@ export const JUMP_GENERATION_SHIFT = 4;
 /** u32: record of the instruction that raised an exception inside a region (status FAULTED). */
 export const FAULT_RECORD = 1964;
 
+/**
+ * u32: for how many instructions after a look at the host's clock RDTSC may go by the number of instructions done since;
+ * 0 = it always looks.
+ */
+export const TSC_ESTIMATE = 1976;
+
 /** XMM0..XMM15, 16 bytes each. */
 export const XMM = 2048;
 /** x87 R0..R7 (physical registers, not stack-relative): significand u64, then sign/exponent u16; 16 bytes each. */

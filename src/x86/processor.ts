@@ -79,6 +79,7 @@ export class Processor implements CpuInterface {
     this.engine = new Engine(options.runtimeCode, ramBytes + ROM_BYTES, this.#host(bus, tracer));
     const { buffer } = this.engine.memory;
     this.#view = new DataView(buffer);
+    this.#view.setUint32(L.TSC_ESTIMATE, bus.tscEstimate ?? 0, true);
     this.#pageTable = new Uint32Array(buffer, L.PAGE_TABLE, L.PAGE_TABLE_ENTRIES);
     const regions: RamRegion[] = [];
     let offset = L.RAM_BASE;

@@ -576,3 +576,36 @@ describe('the rest', () => {
     expect([m.get32(L.MXCSR), m.get32(L.FCW)]).toEqual([0x1f80, 0x37f]);
   });
 });
+
+it('tells the time stamp counter from the instructions done between looks at the clock, where it may', () => {
+  const m = long();
+  const done = (instructions: number): void => m.view.setInt32(L.BUDGET, 10_000 - instructions, true);
+  const rdtsc = (): number => {
+    m.step('0f31');
+    return Number(m.get64(L.RAX));
+  };
+  m.tsc = 1000;
+  done(0);
+  expect(rdtsc()).toBe(1000);
+  m.tsc = 5000;
+  expect(rdtsc()).toBe(5000);
+  m.view.setUint32(L.TSC_ESTIMATE, 500, true);
+  expect(rdtsc()).toBe(5000);
+  m.tsc = 9000;
+  done(100);
+  expect(rdtsc()).toBe(5050);
+  expect(rdtsc()).toBe(5051);
+  // far enough from the last look
+  done(500);
+  expect(rdtsc()).toBe(9000);
+  // a clock that lags behind what was told: single steps
+  done(900);
+  expect(rdtsc()).toBe(9200);
+  m.tsc = 9150;
+  done(1000);
+  expect(rdtsc()).toBe(9201);
+  // a device may have taken any time
+  m.tsc = 20_000;
+  m.exec('e480'); // in al, 80h
+  expect(rdtsc()).toBe(20_000);
+});

@@ -198,3 +198,34 @@ describe.each(tiers)('STI: %s', (_name, threshold) => {
     }
   });
 });
+
+// Mixes into RBX: the flags as PUSHF shows them around CLI, STI, STAC, CLAC and arithmetic, bases of FS and GS around
+// SWAPGS, selectors; goes through MOV CR3, INVLPG and IRETQ; reads a user page with AC set, and with AC clear, which
+// SMAP forbids (the handler of #PF counts in R8 and goes on behind the read).
+const SHORT = `
+  9c5848c1c3074831c3 669c665848c1c3074831c3 fa9c5848c1c3074831c3 fb9c5848c1c3074831c3 0f01f8f3480faec848c1c3074831c3
+  0f01f8 4889da48c1e21148c1fa11f3480faedaf30faed2f3480faec048c1c3074831c3 f30faec848c1c3074831c3 8cd048c1c3074831c3
+  668cc848c1c3074831c3 8cd848c1c3074831c3 047f9c5848c1c3074831c3 f99c5848c1c3074831c3 0f20d80f22d8 0f013c2500004000
+  0f01cb8b04250000400048c1c3074831c3 9c5848c1c3074831c3 0f01ca9c5848c1c3074831c3 8a042500004000
+  8cd050488d442408509c8cc850488d05030000005048cf 9c5848c1c3074831c3 ffc90f8507fffffff4`;
+
+it('does short system instructions in regions as the interpreter does', () => {
+  const results = tiers.map(([, threshold]) => {
+    const m = new Machine(threshold, { virtual: 4, low: GLOBAL });
+    for (const root of SPACES)
+      for (const at of [root, root + 0x1000, root + 0x2010])
+        m.u64(at, m.cpu.guestMemory.bytes[L.RAM_BASE + at + 1]! * 256 + 7);
+    m.view.setBigUint64(L.CR4, CR4_PAE_PGE | 0x21_0000n, true);
+    (m.cpu.engine.runtime.updateMode as unknown as () => void)();
+    m.u64(IDT + 14 * 16, BigInt(HANDLER & 0xffff) | (0x10n << 16n) | (0x8e00n << 32n) | (3n << 48n));
+    m.u64(ONE, 0x1234_5678);
+    m.write(CODE, SHORT);
+    // add rsp, 8; add qword [rsp], 7; inc r8; iretq
+    m.write(HANDLER, '4883c408 4883042407 49ffc0 48cf');
+    const rbx = m.run(2000, () => 100);
+    expect(m.view.getBigUint64(L.GPR + 64, true)).toBe(2000n);
+    return rbx;
+  });
+  expect(results).toEqual(tiers.map(() => results[0]));
+  expect(new Set([...results, 0]).size).toBe(2);
+});

@@ -58,6 +58,7 @@ import {
 import { debugEvent } from './debug';
 import { deliverException, deliverInterrupt, deliverNmi, raise, trapStep } from './exceptions';
 import { execPhys, tlbFill } from './mmu';
+import { forgetTsc } from './msr';
 import { insnRip, nextRip, stackFault } from './record';
 
 /**
@@ -163,6 +164,7 @@ function enterRegion(region: i32, vbase: u64, check: i32): bool {
 }
 
 export function run(): i32 {
+  forgetTsc();
   let interpretOnce = false;
   for (;;) {
     const shadow = load<i32>(SHADOW);

@@ -125,8 +125,32 @@ export function flagsOf(ccop: i32, dst: u64, src: u64, src2: u64): i32 {
 
 /** Condition `cc` as in Jcc (0 = O … 15 = G): 0 or 1. */
 export function condOf(cc: i32, ccop: i32, dst: u64, src: u64, src2: u64): i32 {
+  const plain = conditionOf(cc >> 1, ccop, dst, src, src2);
+  return plain ^ (cc & 1);
+}
+
+/** The most frequent conditions are told from the values; others need all flags. */
+function conditionOf(kind: i32, ccop: i32, dst: u64, src: u64, src2: u64): i32 {
+  const lazy = ccop & CC_KIND;
+  if (lazy != CC_EFLAGS) {
+    // SF, ZF and PF never lie in the upper bits of CC_OP
+    if (kind == 2) return resultOf(lazy, maskOf(ccop), dst, src, src2) == 0 ? 1 : 0;
+    if (kind == 1) return carryOf(ccop, dst, src, src2);
+    if (kind == 4) {
+      const top = (8 << (ccop & 3)) - 1;
+      return ((resultOf(lazy, maskOf(ccop), dst, src, src2) >> top) as i32) & 1;
+    }
+    if (lazy == CC_SUB && (ccop & (CC_OVER_CF | CC_OVER_OF)) == 0) {
+      if (kind == 3) return dst <= src ? 1 : 0;
+      if (kind >= 6) {
+        const shift = 64 - (8 << (ccop & 3));
+        const left = (dst << shift) as i64;
+        const right = (src << shift) as i64;
+        return (kind == 6 ? left < right : left <= right) ? 1 : 0;
+      }
+    }
+  }
   const flags = flagsOf(ccop, dst, src, src2);
-  const kind = cc >> 1;
   let taken: bool;
   if (kind == 0) taken = (flags & FLAG_OF) != 0;
   else if (kind == 1) taken = (flags & FLAG_CF) != 0;
@@ -138,7 +162,7 @@ export function condOf(cc: i32, ccop: i32, dst: u64, src: u64, src2: u64): i32 {
     taken = ((flags >> 7) & 1) != ((flags >> 11) & 1);
     if (kind == 7) taken = taken || (flags & FLAG_ZF) != 0;
   }
-  return (taken ? 1 : 0) ^ (cc & 1);
+  return taken ? 1 : 0;
 }
 
 /** The six arithmetic flags now. */

@@ -30,6 +30,7 @@ import {
   translate,
   wrapLinear,
 } from './mmu';
+import { forgetTsc } from './msr';
 
 const PAGE_MASK: u64 = ~(4095 as u64);
 /** Where a value to be stored waits while it goes out in parts. */
@@ -54,6 +55,7 @@ function partSize(pa: u64, left: i32): i32 {
 /** Reads `size` bytes of device memory to `to`, low addresses first, in aligned parts of 1, 2 or 4 bytes. */
 function readDevice(pa: u64, to: i32, size: i32): void {
   store<u32>(STAT_MMIO, load<u32>(STAT_MMIO) + 1);
+  forgetTsc();
   while (size > 0) {
     const part = partSize(pa, size);
     const value = host_mmioRead(pa as f64, part);
@@ -68,6 +70,7 @@ function readDevice(pa: u64, to: i32, size: i32): void {
 
 function writeDevice(pa: u64, from: i32, size: i32): void {
   store<u32>(STAT_MMIO, load<u32>(STAT_MMIO) + 1);
+  forgetTsc();
   while (size > 0) {
     const part = partSize(pa, size);
     const value: i32 = part == 4 ? load<i32>(from) : part == 2 ? (load<u16>(from) as i32) : load<u8>(from);

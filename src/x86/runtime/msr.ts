@@ -1,6 +1,7 @@
 // Model-specific registers. Those of the local APIC belong to JavaScript; an index that nobody knows raises #GP(0), as
 // on real parts. Source: Intel SDM volume 4; AMD APM volume 2, appendix A.
 import {
+  BUDGET,
   CR0,
   CSTAR,
   EFER,
@@ -25,6 +26,7 @@ import {
   SYSENTER_EIP,
   SYSENTER_ESP,
   TSC_AUX,
+  TSC_ESTIMATE,
   TSC_OFFSET,
   cpl,
 } from './names';
@@ -158,9 +160,39 @@ function isOutside(index: u32): bool {
   );
 }
 
-/** The time stamp counter now. */
+// The last look at the host's clock: what it said, and BUDGET then. `tscLast` is what was answered last.
+let tscRead: u64 = 0;
+let tscBudget: i32 = 0;
+let tscLast: u64 = 0;
+let tscFresh: bool = false;
+
+/** The next RDTSC looks at the host's clock: time has passed that the number of instructions does not tell. */
+export function forgetTsc(): void {
+  tscFresh = false;
+}
+
+/**
+ * The time stamp counter now, in nanoseconds and TSC_OFFSET. A look at the host's clock costs as much as a hundred
+ * instructions. Between two looks an instruction counts for half a nanosecond, less than nearly all take; should that
+ * be too much, the counter goes on by single steps until the clock has caught up.
+ */
 export function tsc(): u64 {
-  return (host_tsc() as u64) + load<u64>(TSC_OFFSET);
+  const allowed = load<i32>(TSC_ESTIMATE);
+  if (allowed == 0) return (host_tsc() as u64) + load<u64>(TSC_OFFSET);
+  const budget = load<i32>(BUDGET);
+  const done = tscBudget - budget;
+  let now: u64;
+  if (tscFresh && done >= 0 && done < allowed) now = tscRead + (done >> 1);
+  else {
+    now = host_tsc() as u64;
+    tscRead = now;
+    tscBudget = budget;
+    tscFresh = true;
+  }
+  // a clock that has been set back is believed
+  if (now <= tscLast && tscLast - now < (allowed as u64)) now = tscLast + 1;
+  tscLast = now;
+  return now + load<u64>(TSC_OFFSET);
 }
 
 function hasSpecCtrl(): bool {

@@ -3,6 +3,7 @@ import { CR0, EFLAGS, NEXT, RAX, RDX, REC_IMM, SEG_ATTR, SEG_BASE, SEG_LIMIT, ST
 import { CR0_PE, FLAG_VM, SEG_TR, VEC_GP } from './bits';
 import { raise } from './exceptions';
 import { host_portRead, host_portWrite } from './host';
+import { forgetTsc } from './msr';
 import { begin, ok, systemRead } from './memory';
 import { failure, opSize } from './record';
 
@@ -34,6 +35,7 @@ export function portAllowed(port: i32, size: i32): bool {
 }
 
 export function countPort(): void {
+  forgetTsc();
   store<u32>(STAT_PORT, load<u32>(STAT_PORT) + 1);
 }
 

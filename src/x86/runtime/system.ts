@@ -1,7 +1,6 @@
 // The rest of the system instructions: interrupt flag, halting, identification, time, randomness, cache and TLB
 // management, FS and GS bases, extended control registers. Source: Intel SDM volume 2.
 import {
-  ATTENTION,
   CR4,
   EFLAGS,
   HALTED,
@@ -75,17 +74,6 @@ export function op_sti(rec: i32): i32 {
   store<i32>(EFLAGS, flags | FLAG_IF);
   store<i32>(SHADOW, 1);
   return endBlock(rec);
-}
-
-/**
- * STI in a region that goes on with the next instruction at once: nobody asks for an interrupt, so that there is
- * nothing to hold off. A region that leaves before the next instruction sets SHADOW itself.
- */
-export function op_sti_inside(rec: i32): i32 {
-  if (load<i32>(ATTENTION) != 0) return op_sti(rec);
-  if (!ioPrivileged()) return raise(VEC_GP, 0);
-  store<i32>(EFLAGS, load<i32>(EFLAGS) | FLAG_IF);
-  return NEXT;
 }
 
 /** In virtual-8086 mode PUSHF and POPF need IOPL 3. */

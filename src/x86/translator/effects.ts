@@ -112,8 +112,3 @@ export function effectsOf(insn: Insn): Effects | undefined {
 export function holdsInterrupts(insn: Insn): boolean {
   return insn.def.helper === 'op_sti';
 }
-
-/** The function of the runtime that does `insn` in a region. */
-export function functionOf(insn: Insn): string {
-  return holdsInterrupts(insn) ? 'op_sti_inside' : insn.def.helper!;
-}

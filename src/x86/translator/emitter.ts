@@ -11,8 +11,9 @@ import * as w from '../../wasm/ops.ts';
 import type { Insn, Operand } from '../decode/insn.ts';
 import * as L from '../layout.ts';
 import type { RuntimeImports } from '../semantics/emitter.ts';
-import { type Effects, effectsOf, functionOf } from './effects.ts';
+import { type Effects, effectsOf } from './effects.ts';
 import type { Memberships } from './groups.ts';
+import { inlineOf } from './inline.ts';
 import { RegionMemory } from './memory.ts';
 
 /** How a region's code leaves a block; provided by the region builder, which knows the blocks. */
@@ -82,8 +83,10 @@ export class RegionEmitter extends RegionMemory {
     this.f.mark(insn);
     if (insn.def.semantics !== undefined) insn.def.semantics(this, ...(insn.operands as Operand[]));
     else {
+      const inline = inlineOf(insn);
       const effects = effectsOf(insn);
-      if (effects === undefined) this.#callLast(insn, record);
+      if (inline !== undefined) inline(this, insn);
+      else if (effects === undefined) this.#callLast(insn, record);
       else this.#callRuntime(insn, effects, record);
     }
     this.f.releaseTemporaries();
@@ -171,7 +174,7 @@ export class RegionEmitter extends RegionMemory {
     if (this.#countCalls) f.set(this.record, w.i32(record));
     this.#countCall();
     if (effects.io) f.store32(zero, w.add(this.budget, left), L.BUDGET);
-    f.set(this.status, new Call('i32', this.#helpers(functionOf(insn)), [w.i32(record)]));
+    f.set(this.status, new Call('i32', this.#helpers(insn.def.helper!), [w.i32(record)]));
     f.store32(zero, w.i32(1), L.IN_REGION);
     if (effects.io) f.set(this.budget, w.sub(w.load32(zero, L.BUDGET), left));
     for (const reg of writes) {
@@ -191,6 +194,12 @@ export class RegionEmitter extends RegionMemory {
       f.set(this.where, this.#place(insn.length, left));
       f.br(this.helperLabel);
     });
+  }
+
+  /** From here on accesses go by the TLB at `address` (i32). */
+  setTlb(address: Expr): void {
+    this.f.set(this.tlbBase, address);
+    this.f.store32(w.i32(0), this.tlbBase, L.TLB_BASE);
   }
 
   /** For `where`: the place `offset` bytes behind the start of the present instruction. */
