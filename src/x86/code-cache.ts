@@ -27,6 +27,8 @@ export interface Block {
   warm: boolean;
   /** Regions that begin here check accesses one by one. */
   scattered: boolean;
+  /** Regions that begin here call the runtime for accesses that miss the TLB, in place of leaving. */
+  patient: boolean;
 }
 
 export interface RegionEntry {
@@ -46,6 +48,8 @@ export interface Region {
   readonly expectsScattered: boolean;
   /** How often accesses that it checks together were not within one page. */
   scattered: number;
+  /** It has been written so that it stays when an access misses the TLB. */
+  readonly patient: boolean;
 }
 
 interface CodePage {
@@ -218,6 +222,7 @@ export class CodeCache {
       warm: false,
       region: undefined,
       scattered: false,
+      patient: false,
     };
     this.blocksDecoded++;
     this.insnsDecoded += instructions;
@@ -310,6 +315,17 @@ export class CodeCache {
     if (region === undefined || region.expectsScattered || ++region.scattered !== MAX_SCATTERED) return;
     for (const block of region.blocks) {
       block.scattered = true;
+      this.#view.setInt32(block.address, this.hotThreshold, true);
+    }
+    this.#removeRegion(region);
+  }
+
+  /** The region with this index was left at accesses so often that it is made anew, to stay. */
+  noteLeaves(index: number): void {
+    const region = this.#byIndex.get(index);
+    if (region === undefined || region.patient) return;
+    for (const block of region.blocks) {
+      block.patient = true;
       this.#view.setInt32(block.address, this.hotThreshold, true);
     }
     this.#removeRegion(region);

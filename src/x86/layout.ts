@@ -127,8 +127,10 @@ export const STAT_INTERP_INSNS = 1952;
 export const JUMP_GENERATION = 1968;
 export const JUMP_GENERATION_SHIFT = 4;
 
-/** u32: record of the instruction that raised an exception inside a region (status FAULTED). */
+/** u32: record of the instruction at which a region was left (status FAULTED or INTERPRET). */
 export const FAULT_RECORD = 1964;
+/** u32: the region, by its table index, that was left with the status INTERPRET. */
+export const LEFT_REGION = 1980;
 
 /**
  * u32: for how many instructions after a look at the host's clock RDTSC may go by the number of instructions done since;
@@ -204,6 +206,8 @@ export const END_BLOCK = 3;
 export const REMAPPED = 4;
 /** Only from regions: a runtime function that it called for an instruction (FAULT_RECORD) has raised an exception. */
 export const FAULTED = 5;
+/** Only from regions: left at an instruction (FAULT_RECORD); the interpreter does it, and the rest of its block. */
+export const INTERPRET = 6;
 /** Bit of a region's entry number: its pages have to be compared with the TLB first. */
 export const ENTRY_CHECK = 0x4000_0000;
 

@@ -145,6 +145,7 @@ export class Processor implements CpuInterface {
       unsupported: (what: number, detail: number) => tracer.warn('cpu', describeUnsupported(what, detail)),
       ferr: () => tracer.warn('cpu', 'x87 error reported through FERR# (CR0.NE=0), which is not connected'),
       scattered: (region: number) => this.code.noteScattered(region),
+      impatient: (region: number) => this.code.noteLeaves(region),
       invalidate: (page: number, _linesLow: number, _linesHigh: number) => this.code.invalidate(page >>> 0),
       decode: (entry: number, physical: number, mode: number, low: number, high: number) => {
         const linear = (): bigint => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);

@@ -1,4 +1,4 @@
-/** Accesses that a region checks together, where they do not lie in one page. */
+/** Accesses of regions that fail their checks: those checked together that do not lie in one page, and misses of the TLB. */
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { Tracer } from '../../src/core/trace.ts';
@@ -9,10 +9,11 @@ import { bareBus } from './bare-bus.ts';
 // mov $0x20ffc, %ebx; mov $9000, %ecx; 1: mov (%rbx), %eax; add 4(%rbx), %eax; add %rax, %rdx; dec %ecx; jnz 1b; hlt
 const LOOP = 'bbfc0f0200b9282300008b030343044801c2ffc975f4f4';
 
-it('two accesses on both sides of a border of pages are right, and do not have regions made without end', () => {
+/** A machine with an identity map of its `megabytes` (even), whose registers RBX and ECX the code sets. */
+function machine(megabytes: number, code: string): Processor {
   const cpu = new Processor({
     runtimeCode: readFileSync(new URL('../../dist/x86/runtime.wasm', import.meta.url)),
-    ram: [{ gpa: 0, size: 2 ** 21 }],
+    ram: [{ gpa: 0, size: megabytes * 2 ** 20 }],
     cpuid: buildCpuid({ model: 'max' }),
     tracer: new Tracer(),
     hotThreshold: 1,
@@ -20,23 +21,51 @@ it('two accesses on both sides of a border of pages are right, and do not have r
   });
   const u64 = (gpa: number, value: number): boolean =>
     cpu.guestMemory.write(gpa, new Uint8Array(BigUint64Array.of(BigInt(value)).buffer));
-  // an identity map of 2 MiB
   u64(0x1000, 0x2003);
   u64(0x2000, 0x3003);
-  u64(0x3000, 0x83);
-  u64(0x20ffc, 1 + 2 * 2 ** 32);
+  for (let i = 0; i < megabytes / 2; i++) u64(0x3000 + 8 * i, i * 2 ** 21 + 0x83);
   cpu.guestMemory.write(
     0x10000,
-    Uint8Array.from(LOOP.match(/../g)!, (pair) => Number.parseInt(pair, 16)),
+    Uint8Array.from(code.match(/../g)!, (pair) => Number.parseInt(pair, 16)),
   );
   cpu.enter({ mode: 'long', rip: 0x10000n, rsp: 0x9000n, cr3: 0x1000n });
+  return cpu;
+}
+
+function runToHalt(cpu: Processor): void {
   let turns = 0;
   while (cpu.run(1000) !== 'halted') expect(++turns).toBeLessThan(1000);
+}
+
+it('two accesses on both sides of a border of pages are right, and do not have regions made without end', () => {
+  const cpu = machine(2, LOOP);
+  cpu.guestMemory.write(0x20ffc, Uint8Array.of(1, 0, 0, 0, 2, 0, 0, 0));
+  runToHalt(cpu);
   expect(cpu.describeRegisters()).toContain(`RDX=${(9000 * 3).toString(16).padStart(16, '0')}`);
   const { regions, regionRuns, interpretedInstructions } = cpu.stats();
   // first together, then each on its own
   expect(regions).toBeGreaterThan(1);
   expect(regions).toBeLessThan(8);
   expect(regionRuns).toBeGreaterThan(10);
+  expect(interpretedInstructions).toBeLessThan(10_000);
+});
+
+// mov $0x20000, %ebx; mov $9000, %ecx; 1: add (%rbx), %edx; mov %ecx, 0x400000(%rbx); incl 0x800010(%rbx); dec %ecx;
+// jnz 1b; hlt
+const FAR = 'bb00000200b9282300000313898b00004000ff8310008000ffc975eef4';
+
+it('a region that goes on missing the TLB is made anew, to stay', () => {
+  const cpu = machine(16, FAR);
+  cpu.guestMemory.write(0x20000, Uint8Array.of(7));
+  runToHalt(cpu);
+  expect(cpu.describeRegisters()).toContain(`RDX=${(9000 * 7).toString(16).padStart(16, '0')}`);
+  expect([...cpu.guestMemory.slice(0x820010, 4)!]).toEqual([9000 & 0xff, 9000 >> 8, 0, 0]);
+  expect([...cpu.guestMemory.slice(0x420000, 4)!]).toEqual([1, 0, 0, 0]);
+  const { regions, interpretedInstructions, tlbMisses } = cpu.stats();
+  // the three pages take the same place in the TLB
+  expect(tlbMisses).toBeGreaterThan(9000);
+  expect(regions).toBeGreaterThan(1);
+  expect(regions).toBeLessThan(8);
+  expect(interpretedInstructions).toBeGreaterThan(1000);
   expect(interpretedInstructions).toBeLessThan(10_000);
 });

@@ -28,10 +28,12 @@ import {
   HASH_BITS,
   HASH_ENTRIES,
   IN_REGION,
+  INTERPRET,
   JUMP_CACHE,
   JUMP_CACHE_ENTRIES,
   JUMP_GENERATION,
   JUMP_GENERATION_SHIFT,
+  LEFT_REGION,
   MODE,
   MODE_CODE,
   MODE_CPL3,
@@ -70,6 +72,8 @@ declare function host_decode(entry: i32, physical: f64, mode: i32, linearLow: i3
 declare function host_hot(entry: i32, linearLow: i32, linearHigh: i32): void;
 /** The region of this hash entry did not run: one of its pages is mapped elsewhere. */
 declare function host_remapped(entry: i32): void;
+/** This region, by its table index, has been left PATIENCE times because of an access. */
+declare function host_impatient(region: i32): void;
 /** The vector to deliver, or -1. */
 declare function host_acknowledge(): i32;
 
@@ -91,6 +95,15 @@ const RESULT_SHUTDOWN = 2;
 const RESULT_STOPPED = 3;
 
 const IF: i32 = 0x200;
+
+/**
+ * Regions leave at an access that misses the TLB, rather than call for it: calls take registers away. Where that has
+ * happened so often it has cost as much as making the region anew, with calls.
+ */
+const PATIENCE: u32 = 1024;
+/** How often regions were left so: a u32 each, by table index; some share one. */
+const COUNTERS = 16384;
+const leaves: usize = memory.data(4 * COUNTERS);
 
 function callHandler(index: i32, record: i32): i32 {
   return call_indirect<i32>(index, record);
@@ -141,7 +154,7 @@ function countExit(record: i32): void {
 }
 
 /**
- * Runs a region, and those that it leads to; false when the interpreter must do the instruction that RIP is at now.
+ * Runs a region, and those that it leads to; false when it could not, and the interpreter must go on.
  * `check`: how its pages are mapped has not been looked at yet.
  */
 function enterRegion(region: i32, vbase: u64, check: i32): bool {
@@ -158,9 +171,25 @@ function enterRegion(region: i32, vbase: u64, check: i32): bool {
     deliverException();
     return true;
   }
+  if (status == INTERPRET) {
+    interpretRest();
+    return true;
+  }
   remapped = status == REMAPPED;
-  if (!remapped) store<i32>(STAT_REGION_EXITS, load<i32>(STAT_REGION_EXITS) + 1);
   return false;
+}
+
+/** Goes on where a region was left at an instruction, until the end of its block. */
+function interpretRest(): void {
+  const record = load<i32>(FAULT_RECORD);
+  countExit(record);
+  store<i32>(STAT_REGION_EXITS, load<i32>(STAT_REGION_EXITS) + 1);
+  const region = load<i32>(LEFT_REGION);
+  const counter = leaves + ((region & (COUNTERS - 1)) << 2);
+  const count = load<u32>(counter) + 1;
+  store<u32>(counter, count == PATIENCE ? 0 : count);
+  interpret(record, load<u64>(RIP) & ~0xfff, false);
+  if (count == PATIENCE) host_impatient(region);
 }
 
 export function run(): i32 {
@@ -193,7 +222,6 @@ export function run(): i32 {
       const countdown = load<i32>(block, BLOCK_COUNTDOWN) - 1;
       if (load<i32>(block, BLOCK_STATE) == 0 && countdown != 0) {
         store<i32>(block, countdown, BLOCK_COUNTDOWN);
-        if (interpretOnce) countExit(block + BLOCK_HEADER);
         interpretOnce = false;
         interpretBlock(block, countdown, linear & ~0xfff, false);
         continue;
@@ -234,7 +262,6 @@ export function run(): i32 {
       }
       continue;
     }
-    const left = interpretOnce;
     interpretOnce = false;
 
     const block = load<i32>(entry, ENTRY_BLOCK);
@@ -258,7 +285,6 @@ export function run(): i32 {
       host_hot(entry, <i32>linear, <i32>(linear >> 32));
       continue;
     }
-    if (left) countExit(block + BLOCK_HEADER);
     store<i32>(SHADOW, 0);
     if (load<i32>(block, BLOCK_STATE) == 0) {
       store<u64>(cached, linear);

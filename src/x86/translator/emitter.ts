@@ -34,11 +34,18 @@ export interface RegionOptions {
   readonly id?: number;
   /** Accesses that could be checked together lie across pages too often. */
   readonly scattered?: boolean;
+  /** The runtime is called for accesses that miss the TLB. */
+  readonly patient?: boolean;
 }
+
+/** Where `RegionEmitter.failed` is split: regions have fewer than 129 instructions. */
+const FAILED_SHIFT = 7;
 
 export class RegionEmitter extends RegionMemory {
   /** Where a failing instruction is: offset << 16 | instructions of the block that have not run. */
   readonly where: LocalGet;
+  /** The failing instruction: its record, in units of 16 bytes << FAILED_SHIFT | instructions of the block behind it. */
+  readonly failed: LocalGet;
   /** Of an instruction that the runtime does: its status and its record. */
   readonly status: LocalGet;
   readonly record: LocalGet;
@@ -55,18 +62,24 @@ export class RegionEmitter extends RegionMemory {
   remaining = 0;
   readonly #helpers: (name: string) => number;
   readonly #countCalls: boolean;
+  /** The region's name. */
+  readonly id: number;
+  /** Address of the present instruction's record. */
+  #recordAddress = 0;
 
   /** @param helpers makes a runtime function with the signature of a handler callable */
   constructor(
     f: FunctionBuilder,
     runtime: RuntimeImports,
     helpers: (name: string) => number,
-    { countCalls = false, id = 0, scattered = false }: RegionOptions = {},
+    { countCalls = false, id = 0, scattered = false, patient = scattered }: RegionOptions = {},
   ) {
-    super(f, runtime, { id, scattered });
+    super(f, runtime, { id, scattered, patient });
+    this.id = id;
     this.#helpers = helpers;
     this.#countCalls = countCalls;
     this.where = f.local('i64');
+    this.failed = f.local('i32');
     this.status = f.local('i32');
     this.record = f.local('i32');
   }
@@ -79,6 +92,7 @@ export class RegionEmitter extends RegionMemory {
   translate(insn: Insn, remaining: number, record: number, memberships?: Memberships): void {
     this.insn = insn;
     this.remaining = remaining;
+    this.#recordAddress = record;
     this.beginAccesses(memberships);
     this.f.mark(insn);
     if (insn.def.semantics !== undefined) insn.def.semantics(this, ...(insn.operands as Operand[]));
@@ -202,6 +216,18 @@ export class RegionEmitter extends RegionMemory {
     this.f.store32(w.i32(0), this.tlbBase, L.TLB_BASE);
   }
 
+  /** Leaves the rest of the block of the instruction in `failed` to the interpreter; all but its state is in memory then. */
+  finishFailure(): void {
+    const { f } = this;
+    const zero = w.i32(0);
+    const record = this.tmp(w.add(w.shl(w.shrU(this.failed, FAILED_SHIFT), 4), L.RECORDS));
+    f.set(this.budget, w.add(this.budget, w.add(w.and(this.failed, (1 << FAILED_SHIFT) - 1), 1)));
+    const page = this.pageLocal === undefined ? this.vbase : w.add(this.vbase, this.pageLocal);
+    f.set(this.rip, w.add(page, w.zext(w.load16u(record, L.REC_OFFSET))));
+    f.store32(zero, record, L.FAULT_RECORD);
+    f.store32(zero, w.i32(this.id), L.LEFT_REGION);
+  }
+
   /** For `where`: the place `offset` bytes behind the start of the present instruction. */
   #place(offset: number, remaining: number): Expr {
     return w.i64((BigInt(this.page + this.insn.offset + offset) << 16n) | BigInt(remaining));
@@ -210,7 +236,10 @@ export class RegionEmitter extends RegionMemory {
   /** Leaves the region at this instruction; the interpreter repeats it and raises what there is to raise. */
   fail(): void {
     this.noteFlagKind();
-    this.f.set(this.where, this.#place(0, this.remaining));
+    this.f.set(
+      this.failed,
+      w.i32(((this.#recordAddress - L.RECORDS) << (FAILED_SHIFT - 4)) | (this.remaining - 1)),
+    );
     this.f.br(this.failLabel);
   }
 

@@ -18,6 +18,8 @@ export interface MemoryOptions {
   readonly id: number;
   /** Accesses that could be checked together lie across pages too often. */
   readonly scattered: boolean;
+  /** The runtime is called for what misses the TLB; else it leaves the region. */
+  readonly patient: boolean;
 }
 
 export abstract class RegionMemory extends RegionState {
@@ -112,6 +114,7 @@ export abstract class RegionMemory extends RegionState {
         hit,
         () => f.set(target, w.add(w.wrap(low), w.load32(entry, L.TLB_ADDEND))),
         () => {
+          if (!this.#options.patient) return this.fail();
           const kind = !group.write ? 0 : write ? 1 : 2;
           f.set(target, this.rt('groupSlow', low, w.i32(span), w.i32(kind), w.i32(this.#options.id)));
           if (!this.#options.scattered) f.ifRarely(w.eqz(target), () => this.fail());
@@ -157,6 +160,7 @@ export abstract class RegionMemory extends RegionState {
       hit,
       () => f.set(address, w.add(w.wrap(va), w.load32(entry, L.TLB_ADDEND))),
       () => {
+        if (!this.#options.patient) return this.fail();
         f.set(address, this.rt('loadSlow', va, w.i32(size)));
         f.ifRarely(w.eqz(address), () => this.fail());
       },
@@ -188,6 +192,7 @@ export abstract class RegionMemory extends RegionState {
       hit,
       () => storeBySize(f, w.add(w.wrap(va), w.load32(entry, L.TLB_ADDEND)), size, value),
       () => {
+        if (!this.#options.patient) return this.fail();
         const done =
           size === 16
             ? this.rt(
@@ -242,6 +247,7 @@ export abstract class RegionMemory extends RegionState {
       hit,
       () => f.set(address, w.add(w.wrap(va), w.load32(entry, L.TLB_ADDEND))),
       () => {
+        if (!this.#options.patient) return this.fail();
         f.set(address, this.rt('rmwSlow', va, w.i32(size)));
         f.ifRarely(w.eqz(address), () => this.fail());
       },
@@ -249,7 +255,10 @@ export abstract class RegionMemory extends RegionState {
     );
     return {
       address,
-      done: () => f.ifRarely(w.eq(address, w.i32(L.BOUNCE)), () => f.drop(this.rt('rmwCommit'))),
+      done: () => {
+        if (this.#options.patient)
+          f.ifRarely(w.eq(address, w.i32(L.BOUNCE)), () => f.drop(this.rt('rmwCommit')));
+      },
     };
   }
 }

@@ -46,6 +46,8 @@ export abstract class RegionState extends Emitter {
   #stored = true;
   /** Offset of the page of the present block from the region's first page; offsets in an `Insn` count from there. */
   protected page = 0;
+  /** The same, in the code; none where all blocks are in the first page. */
+  pageLocal: LocalGet | undefined;
   protected flagsUsed = false;
 
   constructor(f: FunctionBuilder, runtime: RuntimeImports) {

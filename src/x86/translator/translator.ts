@@ -143,6 +143,7 @@ export class Translator {
           countCalls: this.#countCalls,
           id: index,
           scattered: hot.scattered,
+          patient: hot.patient || hot.scattered,
         }),
         selection,
         chain,
@@ -175,6 +176,7 @@ export class Translator {
         remapped: 0,
         expectsScattered: selection.hot.scattered,
         scattered: 0,
+        patient: selection.hot.patient || selection.hot.scattered,
       };
       this.#engine.table.set(index, exports[`r${i}`] as () => number);
       this.#cache.addRegion(region, entries);

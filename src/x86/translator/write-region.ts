@@ -67,6 +67,7 @@ class RegionWriter {
     this.#position = positions(this.#blocks);
     this.#flagStates = this.#blocks.map(() => undefined);
     this.#returnSites = selection.sites.slice(0, MAX_RETURN_SITES);
+    if (this.#blocks.some(({ page }) => page !== 0)) e.pageLocal = f.local('i64');
     this.#next = f.local('i32');
     this.#exitStatus = f.local('i32');
   }
@@ -89,10 +90,9 @@ class RegionWriter {
     const place = w.add(e.vbase, w.shrS(e.where, w.i64(16)));
     const putBack = (): void => f.set(e.budget, w.add(e.budget, w.and(w.wrap(e.where), 0xffff)));
 
-    f.end(); // fail: the interpreter does this instruction again
-    putBack();
-    f.set(e.rip, place);
-    f.set(this.#exitStatus, w.i32(L.REEXECUTE));
+    f.end(); // fail: the interpreter does this instruction, and the rest of its block
+    e.finishFailure();
+    f.set(this.#exitStatus, w.i32(L.INTERPRET));
     f.br(this.#exit);
 
     f.end(); // helper: the runtime's function says how it goes on
@@ -266,6 +266,7 @@ class RegionWriter {
     const { insns } = region;
     const records = region.block.address + L.BLOCK_HEADER;
     e.beginBlock(region.page, flags);
+    if (e.pageLocal !== undefined) f.set(e.pageLocal, w.i64(region.page));
     f.set(e.budget, w.sub(e.budget, insns.length));
     const groups = groupAccesses(insns, region.page);
     for (let k = 0; k < insns.length; k++)
