@@ -231,18 +231,13 @@ export const TLB_INVALID = 1;
 export const RUNTIME_DATA = 262144;
 
 /**
- * The jump cache: from a linear address straight to a region, in front of TLB and hash. Entries of 16 bytes: u64 linear
- * address, u32 generation << 9 | MODE, u32 region as in the hash.
+ * The jump cache: from a linear address straight to a region, or to a block for the interpreter, in front of TLB and
+ * hash. Entries of 16 bytes: u64 linear address, u32 generation << 9 | MODE, u32 region as in the hash or JUMP_TO_BLOCK
+ * | address of a block's header. That says, too, whether the entry still holds (BLOCK_STATE).
  */
 export const JUMP_CACHE = 524288;
-export const JUMP_CACHE_ENTRIES = 8192;
-
-/**
- * The block cache, for the interpreter: likewise from a linear address to the header of a block. That says, too, whether
- * the entry still holds (BLOCK_STATE). Entries as in the jump cache.
- */
-export const BLOCK_CACHE = 1048576;
-export const BLOCK_CACHE_ENTRIES = 16384;
+export const JUMP_CACHE_ENTRIES = 16384;
+export const JUMP_TO_BLOCK = -0x8000_0000;
 
 /**
  * Figures for reports, a u32 for each handler below COUNTED_HANDLERS: how often a region was left for the interpreter at

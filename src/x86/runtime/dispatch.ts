@@ -9,8 +9,6 @@ import {
   ATTENTION_SHUTDOWN,
   ATTENTION_STOP,
   ATTENTION_TRAP,
-  BLOCK_CACHE,
-  BLOCK_CACHE_ENTRIES,
   BLOCK_HEADER,
   BLOCK_STATE,
   BREAK,
@@ -33,6 +31,7 @@ import {
   JUMP_CACHE_ENTRIES,
   JUMP_GENERATION,
   JUMP_GENERATION_SHIFT,
+  JUMP_TO_BLOCK,
   LEFT_REGION,
   MODE,
   MODE_CODE,
@@ -212,19 +211,22 @@ export function run(): i32 {
     const generation = JUMP_GENERATION + ((mode & MODE_CPL3) >> JUMP_GENERATION_SHIFT);
     const stamp = (load<u32>(generation) << 9) | mode;
     const single = (shadow | (attention & (ATTENTION_TRAP | ATTENTION_DEBUG))) != 0;
-    if (load<u64>(jump) == linear && load<u32>(jump, 8) == stamp && !interpretOnce && !single) {
-      interpretOnce = !enterRegion(load<i32>(jump, 12), linear & ~0xfff, 0);
-      continue;
-    }
-    const cached = BLOCK_CACHE + ((<i32>(linear ^ (linear >> 12)) & (BLOCK_CACHE_ENTRIES - 1)) << 4);
-    if (load<u64>(cached) == linear && load<u32>(cached, 8) == stamp && !single) {
-      const block = load<i32>(cached, 12);
-      const countdown = load<i32>(block, BLOCK_COUNTDOWN) - 1;
-      if (load<i32>(block, BLOCK_STATE) == 0 && countdown != 0) {
-        store<i32>(block, countdown, BLOCK_COUNTDOWN);
-        interpretOnce = false;
-        interpretBlock(block, countdown, linear & ~0xfff, false);
-        continue;
+    if (load<u64>(jump) == linear && load<u32>(jump, 8) == stamp && !single) {
+      const found = load<i32>(jump, 12);
+      if (found >= 0) {
+        if (!interpretOnce) {
+          interpretOnce = !enterRegion(found, linear & ~0xfff, 0);
+          continue;
+        }
+      } else {
+        const block = found & ~JUMP_TO_BLOCK;
+        const countdown = load<i32>(block, BLOCK_COUNTDOWN) - 1;
+        if (load<i32>(block, BLOCK_STATE) == 0 && countdown != 0) {
+          store<i32>(block, countdown, BLOCK_COUNTDOWN);
+          interpretOnce = false;
+          interpretBlock(block, countdown, linear & ~0xfff, false);
+          continue;
+        }
       }
     }
     const tlb = load<i32>(TLB_BASE) + ((<i32>(linear >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
@@ -287,9 +289,9 @@ export function run(): i32 {
     }
     store<i32>(SHADOW, 0);
     if (load<i32>(block, BLOCK_STATE) == 0) {
-      store<u64>(cached, linear);
-      store<u32>(cached, stamp, 8);
-      store<i32>(cached, block, 12);
+      store<u64>(jump, linear);
+      store<u32>(jump, stamp, 8);
+      store<i32>(jump, block | JUMP_TO_BLOCK, 12);
     }
     interpretBlock(block, countdown, linear & ~0xfff, single);
     if (attention & ATTENTION_TRAP) trapAfter();

@@ -1,8 +1,6 @@
 // Paging: walks the guest's page tables and fills the TLBs. Not here: what happens at a page's border, in device
 // memory and in pages that hold decoded instructions (memory.ts). Source: Intel SDM volume 3, chapter 4.
 import {
-  BLOCK_CACHE,
-  BLOCK_CACHE_ENTRIES,
   CR0,
   CR2,
   CR3,
@@ -445,7 +443,6 @@ function nextGeneration(offset: i32): void {
   // stamps hold 23 bits of it
   if ((next & 0x7f_ffff) == 0) {
     memory.fill(JUMP_CACHE, 0, JUMP_CACHE_ENTRIES << 4);
-    memory.fill(BLOCK_CACHE, 0, BLOCK_CACHE_ENTRIES << 4);
   }
 }
 

@@ -31,6 +31,8 @@ export function makeChain(engine: Engine): () => number {
   f.if(w.ne(w.load64(jump, L.JUMP_CACHE), rip), () => f.return(w.i32(L.NEXT)));
   f.if(w.ne(w.load32(jump, L.JUMP_CACHE + 8), stamp), () => f.return(w.i32(L.NEXT)));
   const found = f.tmp(w.load32(jump, L.JUMP_CACHE + 12));
+  // a block for the interpreter
+  f.if(w.ltS(found, w.i32(0)), () => f.return(w.i32(L.NEXT)));
   f.store32(zero, w.add(w.load32(zero, L.STAT_REGION_RUNS), 1), L.STAT_REGION_RUNS);
   f.returnCallIndirect(region, w.shrU(found, 10), [w.and(found, 1023), w.and(rip, w.i64(-4096))]);
   module.addFunction('chain', [], 'i32', f);
