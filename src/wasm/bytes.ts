@@ -15,8 +15,10 @@ export class ByteWriter {
   }
 
   u8(value: number): void {
-    if (this.length === this.bytes.length) this.#room(1);
-    this.bytes[this.length++] = value;
+    const at = this.length;
+    if (at === this.bytes.length) this.#room(1);
+    this.bytes[at] = value;
+    this.length = at + 1;
   }
 
   /** Unsigned LEB128 of a value below 2^32. */
@@ -29,6 +31,19 @@ export class ByteWriter {
     this.u8(rest);
   }
 
+  /** A byte, such as an opcode, and the u32 that belongs to it. */
+  indexed(first: number, value: number): void {
+    const at = this.length;
+    if (value >= 0x80 || at + 2 > this.bytes.length) {
+      this.u8(first);
+      this.u32(value);
+      return;
+    }
+    this.bytes[at] = first;
+    this.bytes[at + 1] = value;
+    this.length = at + 2;
+  }
+
   /** Signed LEB128 of a 32-bit value. */
   s32(value: number): void {
     let rest = value | 0;
@@ -37,6 +52,17 @@ export class ByteWriter {
       rest >>= 7;
     }
     this.u8(rest & 0x7f);
+  }
+
+  /** Signed LEB128 of a safe integer. */
+  s53(value: number): void {
+    let rest = value;
+    while (rest !== (rest | 0)) {
+      // the low 32 bits are exact
+      this.u8((rest & 0x7f) | 0x80);
+      rest = Math.floor(rest / 128);
+    }
+    this.s32(rest);
   }
 
   /** Signed LEB128 of a 64-bit value. */
@@ -55,11 +81,10 @@ export class ByteWriter {
     this.length += data.length;
   }
 
-  /** Length-prefixed UTF-8. */
+  /** A length-prefixed name, ASCII. */
   name(text: string): void {
-    const data = new TextEncoder().encode(text);
-    this.u32(data.length);
-    this.append(data);
+    this.u32(text.length);
+    for (let i = 0; i < text.length; i++) this.u8(text.charCodeAt(i));
   }
 
   finish(): Uint8Array {

@@ -1,7 +1,7 @@
 /** Functions as text: expressions folded, control flow indented, calls by name, marks in their places. */
 import { describe, expect, it } from 'vitest';
 import { disassembleFunction } from './disassemble.ts';
-import { Call, type Expr } from './expr.ts';
+import type { Expr } from './expr.ts';
 import { FunctionBuilder } from './function.ts';
 import * as w from './ops.ts';
 import { SIMD } from './simd.ts';
@@ -37,7 +37,7 @@ describe('disassembleFunction', () => {
       f.if(
         w.eqz(f.param(0)),
         () => f.return(w.i32(0x12345)),
-        () => f.set(f.param(0), new Call('i32', 3, [f.param(0)])),
+        () => f.set(f.param(0), w.call('i32', 3, [f.param(0)])),
       );
       f.mark('the jump');
       f.br(again);

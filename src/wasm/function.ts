@@ -6,7 +6,7 @@
  */
 import { assert } from '../core/errors.ts';
 import { ByteWriter } from './bytes.ts';
-import { Call, Displaced, type Expr, LocalGet, LocalTee, VAL_TYPE_CODE, type ValType } from './expr.ts';
+import { Expr, KIND, type LocalGet, localGet, VAL_TYPE_CODE, type ValType } from './expr.ts';
 
 /** The target of a branch; made by `block` and `loop`. */
 export interface Label {
@@ -16,7 +16,7 @@ export interface Label {
 export class FunctionBuilder {
   readonly params: readonly ValType[];
   readonly result: ValType | undefined;
-  code = new ByteWriter(512);
+  code = new ByteWriter(4096);
   /** What `mark` was given, for listings; empty unless `marking`. */
   readonly marks: { at: number; readonly thing: unknown }[] = [];
   marking = false;
@@ -38,13 +38,13 @@ export class FunctionBuilder {
   }
 
   param(index: number): LocalGet {
-    return new LocalGet(this.params[index]!, index);
+    return localGet(this.params[index]!, index);
   }
 
   /** A new local, zero at first. */
   local(type: ValType): LocalGet {
     this.#locals.push(type);
-    return new LocalGet(type, this.params.length + this.#locals.length - 1);
+    return localGet(type, this.params.length + this.#locals.length - 1);
   }
 
   /** Computes `x` now and gives the local that holds it, good until `releaseTemporaries`. */
@@ -90,12 +90,11 @@ export class FunctionBuilder {
   set(local: LocalGet, x: Expr): void {
     assert(local.type === x.type, 'local of another type', { local: local.type, value: x.type });
     x.write(this.code);
-    this.code.u8(0x21);
-    this.code.u32(local.index);
+    this.code.indexed(0x21, local.n);
   }
 
   tee(local: LocalGet, x: Expr): Expr {
-    return new LocalTee(local.index, x);
+    return new Expr(KIND.tee, x.type, local.n, x);
   }
 
   /** Computes `x` for its effects. */
@@ -106,22 +105,20 @@ export class FunctionBuilder {
 
   /** Calls a function without result. */
   call(index: number, args: readonly Expr[]): void {
-    new Call('i32', index, args).write(this.code);
+    for (const arg of args) arg.write(this.code);
+    this.code.indexed(0x10, index);
   }
 
   #store(opcode: number, address: Expr, value: Expr, offset: number): void {
-    if (address instanceof Displaced) {
-      this.#store(opcode, address.base, value, address.offset + offset);
+    if (address.tag === KIND.displaced) {
+      this.#store(opcode, address.a!, value, address.n + offset);
       return;
     }
     address.write(this.code);
     value.write(this.code);
-    if (opcode >= 0x100) {
-      this.code.u8(opcode >> 8);
-      this.code.u32(opcode & 0xff);
-    } else this.code.u8(opcode);
-    this.code.u32(0);
-    this.code.u32(offset);
+    if (opcode >= 0x100) this.code.indexed(opcode >> 8, opcode & 0xff);
+    else this.code.u8(opcode);
+    this.code.indexed(0, offset);
   }
 
   store8(address: Expr, value: Expr, offset = 0): void {
@@ -194,14 +191,12 @@ export class FunctionBuilder {
   }
 
   br(label: Label): void {
-    this.code.u8(0x0c);
-    this.code.u32(this.#depth - label.depth);
+    this.code.indexed(0x0c, this.#depth - label.depth);
   }
 
   brIf(condition: Expr, label: Label): void {
     condition.write(this.code);
-    this.code.u8(0x0d);
-    this.code.u32(this.#depth - label.depth);
+    this.code.indexed(0x0d, this.#depth - label.depth);
   }
 
   brTable(index: Expr, labels: readonly Label[], otherwise: Label): void {

@@ -3,38 +3,57 @@
  * (and bigints, for 64 bit) stand for constants. Opcodes: WebAssembly core specification §5.4.
  */
 import { assert } from '../core/errors.ts';
-import {
-  Const32,
-  Const64,
-  Const128,
-  Expr,
-  IfExpr,
-  Load,
-  Op,
-  PrefixOp,
-  Select,
-  type ValType,
-} from './expr.ts';
+import { Expr, KIND, type ValType } from './expr.ts';
 
 export type Arg = Expr | number | bigint;
 
-export const i32 = (value: number): Expr => new Const32(value);
-export const i64 = (value: number | bigint): Expr => new Const64(BigInt(value));
+/** Constants from -64 on, made once: most are small. */
+const SMALL = 1024;
+const small32: Expr[] = [];
+const small64: Expr[] = [];
 
-/** The value of a constant expression (i32 as signed number, i64 as signed bigint), or undefined. */
-export function constantOf(x: Expr): number | bigint | undefined {
-  if (x instanceof Const32 || x instanceof Const64) return x.value;
-  return undefined;
+export function i32(value: number): Expr {
+  const n = value | 0;
+  const at = n + 64;
+  if (at < 0 || at >= SMALL) return new Expr(KIND.const32, 'i32', n);
+  return (small32[at] ??= new Expr(KIND.const32, 'i32', n));
 }
 
-const isZero = (x: Expr): boolean =>
-  (x instanceof Const32 && x.value === 0) || (x instanceof Const64 && x.value === 0n);
-const isOnes = (x: Expr): boolean =>
-  (x instanceof Const32 && x.value === -1) || (x instanceof Const64 && x.value === -1n);
+export function i64(value: number | bigint): Expr {
+  if (typeof value === 'bigint') {
+    const signed = BigInt.asIntN(64, value);
+    const n = Number(signed);
+    if (!Number.isSafeInteger(n))
+      return new Expr(KIND.const64, 'i64', Number.NaN, undefined, undefined, signed);
+    value = n;
+  } else if (!Number.isSafeInteger(value)) return i64(BigInt(value));
+  const at = value + 64;
+  if (at < 0 || at >= SMALL) return new Expr(KIND.const64, 'i64', value);
+  return (small64[at] ??= new Expr(KIND.const64, 'i64', value));
+}
+
+/** The value of a constant expression (signed; a bigint beyond 2^53), or undefined. */
+export function constantOf(x: Expr): number | bigint | undefined {
+  if (x.tag === KIND.const32) return x.n;
+  return x.tag === KIND.const64 ? ((x.more as bigint | undefined) ?? x.n) : undefined;
+}
+
+/** The value of an i64 constant. */
+const bigOf = (x: Expr): bigint => (x.more as bigint | undefined) ?? BigInt(x.n);
+/** Whether `x` is the constant `n`, small enough, in either width. */
+const isConstant = (x: Expr, n: number): boolean =>
+  (x.tag === KIND.const32 || x.tag === KIND.const64) && x.n === n;
 
 export function lift(x: Arg, type: ValType): Expr {
-  if (x instanceof Expr) return x;
+  if (typeof x === 'object') return x;
   return type === 'i64' ? i64(x) : i32(Number(x));
+}
+
+/** The width of an operation on integers: that of an operand that has one. */
+function widthOf(left: Arg, right: Arg): 'i32' | 'i64' {
+  const wide =
+    (typeof left === 'object' && left.type === 'i64') || (typeof right === 'object' && right.type === 'i64');
+  return wide ? 'i64' : 'i32';
 }
 
 type Fold32 = (a: number, b: number) => number;
@@ -43,30 +62,24 @@ type Fold64 = (a: bigint, b: bigint) => bigint;
 /** An integer operation that exists for both widths; `fold` computes it on constants. */
 function binary(op32: number, op64: number, fold32: Fold32, fold64: Fold64, rightZeroIsIdentity: boolean) {
   return (left: Arg, right: Arg): Expr => {
-    const type: ValType =
-      (left instanceof Expr && left.type === 'i64') || (right instanceof Expr && right.type === 'i64')
-        ? 'i64'
-        : 'i32';
+    const type = widthOf(left, right);
     const a = lift(left, type);
     const b = lift(right, type);
-    assert(a.type === type && b.type === type, 'operands of different types', { a: a.type, b: b.type });
-    if (a instanceof Const32 && b instanceof Const32) return i32(fold32(a.value, b.value));
-    if (a instanceof Const64 && b instanceof Const64) return i64(fold64(a.value, b.value));
-    if (rightZeroIsIdentity && isZero(b)) return a;
-    return new Op(type, type === 'i64' ? op64 : op32, a, b);
+    assert(a.type === type && b.type === type, 'operands of different types');
+    if (b.tag === KIND.const32 && a.tag === KIND.const32) return i32(fold32(a.n, b.n));
+    if (b.tag === KIND.const64 && a.tag === KIND.const64) return i64(fold64(bigOf(a), bigOf(b)));
+    if (rightZeroIsIdentity && isConstant(b, 0)) return a;
+    return new Expr(KIND.op, type, type === 'i64' ? op64 : op32, a, b);
   };
 }
 
 function compare(op32: number, op64: number) {
   return (left: Arg, right: Arg): Expr => {
-    const type: ValType =
-      (left instanceof Expr && left.type === 'i64') || (right instanceof Expr && right.type === 'i64')
-        ? 'i64'
-        : 'i32';
+    const type = widthOf(left, right);
     const a = lift(left, type);
     const b = lift(right, type);
-    assert(a.type === type && b.type === type, 'operands of different types', { a: a.type, b: b.type });
-    return new Op('i32', type === 'i64' ? op64 : op32, a, b);
+    assert(a.type === type && b.type === type, 'operands of different types');
+    return new Expr(KIND.op, 'i32', type === 'i64' ? op64 : op32, a, b);
   };
 }
 
@@ -96,7 +109,8 @@ const andOp = binary(
   false,
 );
 export const and = (a: Arg, b: Arg): Expr => {
-  if (b instanceof Expr ? isOnes(b) : BigInt(b) === -1n) return lift(a, b instanceof Expr ? b.type : 'i32');
+  if (typeof b === 'object' ? isConstant(b, -1) : b === -1 || b === -1n)
+    return lift(a, typeof b === 'object' ? b.type : 'i32');
   return andOp(a, b);
 };
 export const or = binary(
@@ -135,7 +149,7 @@ export const shrU = binary(
   true,
 );
 const opOnly = (op32: number, op64: number) => (a: Expr, b: Arg) =>
-  new Op(a.type, a.type === 'i64' ? op64 : op32, a, lift(b, a.type));
+  op(a.type, a.type === 'i64' ? op64 : op32, a, lift(b, a.type));
 export const rotl = opOnly(0x77, 0x89);
 export const rotr = opOnly(0x78, 0x8a);
 /** Division traps on zero and on overflow: the caller has excluded both. */
@@ -157,61 +171,64 @@ export const geU = compare(0x4f, 0x5a);
 
 /** 1 when zero. */
 export const eqz = (x: Expr): Expr =>
-  x instanceof Const32
-    ? i32(x.value === 0 ? 1 : 0)
-    : x instanceof Const64
-      ? i32(x.value === 0n ? 1 : 0)
-      : new Op('i32', x.type === 'i64' ? 0x50 : 0x45, x);
-const unary = (op32: number, op64: number) => (x: Expr) => new Op(x.type, x.type === 'i64' ? op64 : op32, x);
+  x.tag === KIND.const32 || x.tag === KIND.const64
+    ? i32(x.n === 0 ? 1 : 0)
+    : op('i32', x.type === 'i64' ? 0x50 : 0x45, x);
+const unary = (op32: number, op64: number) => (x: Expr) => op(x.type, x.type === 'i64' ? op64 : op32, x);
 export const clz = unary(0x67, 0x79);
 export const ctz = unary(0x68, 0x7a);
 export const popcnt = unary(0x69, 0x7b);
 
 /** i64 to i32, low half. */
-export const wrap = (x: Expr): Expr =>
-  x instanceof Const64
-    ? i32(Number(BigInt.asIntN(32, x.value)))
-    : x instanceof Op && (x.opcode === 0xad || x.opcode === 0xac) && x.type === 'i64'
-      ? x.a
-      : new Op('i32', 0xa7, x);
+export function wrap(x: Expr): Expr {
+  if (x.tag === KIND.const64) return i32(x.more === undefined ? x.n : Number(BigInt.asIntN(32, bigOf(x))));
+  if (x.tag === KIND.op && (x.n === 0xad || x.n === 0xac)) return x.a!;
+  return op('i32', 0xa7, x);
+}
 /** i32 to i64, zero-extended. */
-export const zext = (x: Expr): Expr => (x instanceof Const32 ? i64(x.value >>> 0) : new Op('i64', 0xad, x));
+export const zext = (x: Expr): Expr => (x.tag === KIND.const32 ? i64(x.n >>> 0) : op('i64', 0xad, x));
 /** i32 to i64, sign-extended. */
-export const sext = (x: Expr): Expr => (x instanceof Const32 ? i64(x.value) : new Op('i64', 0xac, x));
+export const sext = (x: Expr): Expr => (x.tag === KIND.const32 ? i64(x.n) : op('i64', 0xac, x));
 /** Sign-extends the low byte / 16 bits / 32 bits in place. */
 export const ext8 = (x: Expr): Expr =>
-  x instanceof Const32 ? i32((x.value << 24) >> 24) : new Op(x.type, x.type === 'i64' ? 0xc2 : 0xc0, x);
+  x.tag === KIND.const32 ? i32((x.n << 24) >> 24) : op(x.type, x.type === 'i64' ? 0xc2 : 0xc0, x);
 export const ext16 = (x: Expr): Expr =>
-  x instanceof Const32 ? i32((x.value << 16) >> 16) : new Op(x.type, x.type === 'i64' ? 0xc3 : 0xc1, x);
-export const ext32 = (x: Expr): Expr => new Op('i64', 0xc4, x);
+  x.tag === KIND.const32 ? i32((x.n << 16) >> 16) : op(x.type, x.type === 'i64' ? 0xc3 : 0xc1, x);
+export const ext32 = (x: Expr): Expr => op('i64', 0xc4, x);
 
 export const select = (condition: Expr, a: Expr, b: Expr): Expr => {
-  if (condition instanceof Const32) return condition.value !== 0 ? a : b;
-  return new Select(condition, a, b);
+  if (condition.tag === KIND.const32) return condition.n !== 0 ? a : b;
+  return new Expr(KIND.select, a.type, 0, a, b, condition);
 };
 export const ifElse = (condition: Expr, a: Expr, b: Expr): Expr => {
-  if (condition instanceof Const32) return condition.value !== 0 ? a : b;
-  return new IfExpr(condition, a, b);
+  if (condition.tag === KIND.const32) return condition.n !== 0 ? a : b;
+  return new Expr(KIND.ifElse, a.type, 0, a, b, condition);
 };
 
+function load(type: ValType, opcode: number, address: Expr, offset: number): Expr {
+  if (address.tag !== KIND.displaced) return new Expr(KIND.load, type, opcode, address, undefined, offset);
+  return new Expr(KIND.load, type, opcode, address.a, undefined, address.n + offset);
+}
+/** An address plus an offset that is known not to wrap around: loads and stores take the offset into the instruction. */
+export const displaced = (base: Expr, offset: number): Expr => new Expr(KIND.displaced, 'i32', offset, base);
 /** Loads: `address` is an i32, `offset` a constant added to it without wrap-around. */
-export const load8u = (address: Expr, offset = 0): Expr => new Load('i32', 0x2d, address, offset);
-export const load8s = (address: Expr, offset = 0): Expr => new Load('i32', 0x2c, address, offset);
-export const load16u = (address: Expr, offset = 0): Expr => new Load('i32', 0x2f, address, offset);
-export const load16s = (address: Expr, offset = 0): Expr => new Load('i32', 0x2e, address, offset);
-export const load32 = (address: Expr, offset = 0): Expr => new Load('i32', 0x28, address, offset);
-export const load64 = (address: Expr, offset = 0): Expr => new Load('i64', 0x29, address, offset);
-export const load128 = (address: Expr, offset = 0): Expr => new Load('v128', 0xfd00, address, offset);
+export const load8u = (address: Expr, offset = 0): Expr => load('i32', 0x2d, address, offset);
+export const load8s = (address: Expr, offset = 0): Expr => load('i32', 0x2c, address, offset);
+export const load16u = (address: Expr, offset = 0): Expr => load('i32', 0x2f, address, offset);
+export const load16s = (address: Expr, offset = 0): Expr => load('i32', 0x2e, address, offset);
+export const load32 = (address: Expr, offset = 0): Expr => load('i32', 0x28, address, offset);
+export const load64 = (address: Expr, offset = 0): Expr => load('i64', 0x29, address, offset);
+export const load128 = (address: Expr, offset = 0): Expr => load('v128', 0xfd00, address, offset);
 /** Loads 32 or 64 bits into a vector whose other lanes are zero. */
-export const load32zero = (address: Expr, offset = 0): Expr => new Load('v128', 0xfd5c, address, offset);
-export const load64zero = (address: Expr, offset = 0): Expr => new Load('v128', 0xfd5d, address, offset);
+export const load32zero = (address: Expr, offset = 0): Expr => load('v128', 0xfd5c, address, offset);
+export const load64zero = (address: Expr, offset = 0): Expr => load('v128', 0xfd5d, address, offset);
 
 /** Floating point on f32 / f64 (the type of the first operand). */
 const float = (op32: number, op64: number) => (a: Expr, b: Expr) =>
-  new Op(a.type, a.type === 'f64' ? op64 : op32, a, b);
-const float1 = (op32: number, op64: number) => (a: Expr) => new Op(a.type, a.type === 'f64' ? op64 : op32, a);
+  op(a.type, a.type === 'f64' ? op64 : op32, a, b);
+const float1 = (op32: number, op64: number) => (a: Expr) => op(a.type, a.type === 'f64' ? op64 : op32, a);
 const floatCompare = (op32: number, op64: number) => (a: Expr, b: Expr) =>
-  new Op('i32', a.type === 'f64' ? op64 : op32, a, b);
+  op('i32', a.type === 'f64' ? op64 : op32, a, b);
 export const fadd = float(0x92, 0xa0);
 export const fsub = float(0x93, 0xa1);
 export const fmul = float(0x94, 0xa2);
@@ -222,11 +239,24 @@ export const fne = floatCompare(0x5c, 0x62);
 export const flt = floatCompare(0x5d, 0x63);
 export const fgt = floatCompare(0x5e, 0x64);
 /** Any operation by its opcode, for the conversions and reinterpretations that are used once. */
-export const op = (type: ValType, opcode: number, a: Expr, b?: Expr): Expr => new Op(type, opcode, a, b);
+export const op = (type: ValType, opcode: number, a: Expr, b?: Expr): Expr =>
+  new Expr(KIND.op, type, opcode, a, b);
 /** A vector (0xFD) operation by number (SIMD proposal numbering of the core specification §5.4.9). */
 export const simd = (type: ValType, opcode: number, operands: Expr[], immediates: number[] = []): Expr =>
-  new PrefixOp(type, 0xfd, opcode, operands, immediates);
+  new Expr(KIND.prefixed, type, 0xfd0000 | opcode, undefined, undefined, [operands, immediates]);
 /** Conversion to an integer that saturates (the 0xFC prefix); `a` is f32 or f64. */
 export const truncSat = (type: 'i32' | 'i64', a: Expr): Expr =>
-  new PrefixOp(type, 0xfc, (type === 'i64' ? 4 : 0) + (a.type === 'f64' ? 2 : 0), [a]);
-export const v128 = (bytes: readonly number[]): Expr => new Const128(bytes);
+  new Expr(
+    KIND.prefixed,
+    type,
+    0xfc0000 | ((type === 'i64' ? 4 : 0) + (a.type === 'f64' ? 2 : 0)),
+    undefined,
+    undefined,
+    [[a], []],
+  );
+/** A v128 constant of 16 bytes, or a lane shuffle's pattern. */
+export const v128 = (bytes: readonly number[]): Expr =>
+  new Expr(KIND.const128, 'v128', 0, undefined, undefined, bytes);
+/** A call of a function that has a result. */
+export const call = (type: ValType, index: number, args: readonly Expr[]): Expr =>
+  new Expr(KIND.call, type, index, undefined, undefined, args);

@@ -2,7 +2,7 @@
  * The interpreter's reading of the instruction definitions: one small function for each form, which takes its
  * operands from a decoded record (layout.ts, REC_*) and works on the state in memory.
  */
-import { Call, type Expr, type LocalGet } from '../../wasm/expr.ts';
+import type { Expr, LocalGet } from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/function.ts';
 import * as w from '../../wasm/ops.ts';
 import type { ImmOperand, Insn, Operand } from '../decode/insn.ts';
@@ -226,7 +226,7 @@ export class InterpreterEmitter extends Emitter {
     this.jumpTo(rip);
   }
   callHelper(name: string): void {
-    this.f.return(new Call('i32', this.#callHelper(name), [this.#record]));
+    this.f.return(w.call('i32', this.#callHelper(name), [this.#record]));
   }
 }
 

@@ -9,7 +9,6 @@
  */
 import { assert } from '../../core/errors.ts';
 import type { Expr, LocalGet, ValType } from '../../wasm/expr.ts';
-import { Call } from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/function.ts';
 import * as w from '../../wasm/ops.ts';
 import type { ImmOperand, Insn, Operand } from '../decode/insn.ts';
@@ -99,7 +98,7 @@ export abstract class Emitter {
   rt(name: RuntimeFunction, ...args: Expr[]): Expr {
     const [params, result] = RUNTIME_FUNCTIONS[name] as readonly [readonly ValType[], ValType | undefined];
     assert(args.length === params.length, `runtime function ${name}: wrong number of arguments`);
-    return new Call(result ?? 'i32', this.#runtime(name), args);
+    return w.call(result ?? 'i32', this.#runtime(name), args);
   }
 
   tmp(x: Expr): LocalGet {

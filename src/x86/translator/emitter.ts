@@ -5,7 +5,7 @@
  * at its instruction without any spill code: the interpreter does that instruction again.
  */
 import { assert } from '../../core/errors.ts';
-import { Call, type Expr, type LocalGet } from '../../wasm/expr.ts';
+import type { Expr, LocalGet } from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label } from '../../wasm/function.ts';
 import * as w from '../../wasm/ops.ts';
 import type { Insn, Operand } from '../decode/insn.ts';
@@ -128,7 +128,7 @@ export class RegionEmitter extends RegionMemory {
     this.#countCall();
     const [first, ...more] = this.lastCalls;
     const call = ({ name }: { name: string }): void =>
-      f.set(this.status, new Call('i32', this.#helpers(name), [this.record]));
+      f.set(this.status, w.call('i32', this.#helpers(name), [this.record]));
     // one of a few: the last of them needs no comparison
     const choose = (left: readonly { record: number; name: string }[], last: { name: string }): void => {
       const [next, ...rest] = left;
@@ -188,7 +188,7 @@ export class RegionEmitter extends RegionMemory {
     if (this.#countCalls) f.set(this.record, w.i32(record));
     this.#countCall();
     if (effects.io) f.store32(zero, w.add(this.budget, left), L.BUDGET);
-    f.set(this.status, new Call('i32', this.#helpers(insn.def.helper!), [w.i32(record)]));
+    f.set(this.status, w.call('i32', this.#helpers(insn.def.helper!), [w.i32(record)]));
     f.store32(zero, w.i32(1), L.IN_REGION);
     if (effects.io) f.set(this.budget, w.sub(w.load32(zero, L.BUDGET), left));
     for (const reg of writes) {

@@ -2,7 +2,7 @@
  * Guest memory in a region's code: the look at the TLB and the address that follows from it, alone or for a group of
  * accesses at once (groups.ts); misses, page borders and decoded code go to the runtime.
  */
-import { Displaced, type Expr, type LocalGet } from '../../wasm/expr.ts';
+import type { Expr, LocalGet } from '../../wasm/expr.ts';
 import type { FunctionBuilder } from '../../wasm/function.ts';
 import * as w from '../../wasm/ops.ts';
 import * as L from '../layout.ts';
@@ -122,7 +122,7 @@ export abstract class RegionMemory extends RegionState {
         true,
       );
     }
-    const address = new Displaced(pointer, offset - group.low);
+    const address = w.displaced(pointer, offset - group.low);
     if (this.#options.scattered) f.if(pointer, () => direct(address), alone);
     else direct(address);
   }
