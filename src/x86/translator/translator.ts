@@ -17,6 +17,8 @@ import { type Entries, writeRegion } from './write-region.ts';
 
 /** Runs (of some ten microseconds each) that a hot block may wait for company. */
 const MAX_WAIT = 64;
+/** Nanoseconds of writing after which the rest waits for another turn, so that the guest does not stand still. */
+const MAX_PAUSE = 5_000_000;
 
 export class Translator {
   readonly #engine: Engine;
@@ -90,7 +92,7 @@ export class Translator {
     const selection = selectRegion(this.#cache, hot, linear, (distance) => this.#mapped(linear, distance));
     if (selection === undefined) return;
     this.#queue.push(selection);
-    if (this.#queue.length >= this.#batch) this.flush();
+    if (this.#queue.length >= this.#batch) this.flush(MAX_PAUSE);
   }
 
   /** Physical page of the page `distance` away from `linear`, if the TLB has it for execution; else -1. */
@@ -106,11 +108,14 @@ export class Translator {
   turn(): void {
     if (this.#queue.length === 0) return;
     this.#waited++;
-    if (this.#waited >= MAX_WAIT) this.flush();
+    if (this.#waited >= MAX_WAIT) this.flush(MAX_PAUSE);
   }
 
-  /** Translates what is waiting. Blocks that have meanwhile become part of a region, or are gone, are left out. */
-  flush(): void {
+  /**
+   * Translates what is waiting. Blocks that have meanwhile become part of a region, or are gone, are left out.
+   * @param limit nanoseconds after which the rest goes on waiting
+   */
+  flush(limit = Number.POSITIVE_INFINITY): void {
     if (this.#queue.length === 0) return;
     const began = this.#now();
     const queue = this.#queue;
@@ -126,7 +131,12 @@ export class Translator {
     const chain = module.importFunction('env', 'chain', [], 'i32');
     const batch: { selection: Selection; entries: Entries; index: number }[] = [];
     const taken = new Set<Block>();
-    for (const selection of queue) {
+    for (const [at, selection] of queue.entries()) {
+      if (batch.length > 0 && this.#now() - began > limit) {
+        this.#queue = queue.slice(at);
+        this.#waited = MAX_WAIT;
+        break;
+      }
       const { hot, blocks } = selection;
       if (taken.has(hot) || hot.region !== undefined) continue;
       if (!blocks.every(({ block }) => this.#isCurrent(block))) {
