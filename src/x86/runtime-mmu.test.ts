@@ -124,7 +124,7 @@ describe('4-level paging', () => {
     const m = new SystemMachine().longMode();
     const slot = m.map(VA, PAGE, RW);
     m.call('loadSlow', VA, 4);
-    const entry = m.get32(L.TLB_BASE) + Number((VA >> 12n) & 1023n) * 32;
+    const entry = m.get32(L.TLB_BASE) + Number((VA >> 12n) & BigInt(L.TLB_ENTRIES - 1)) * 32;
     expect(m.get64(entry + L.TLB_READ)).toBe(VA);
     expect(m.get64(entry + L.TLB_WRITE)).toBe(1n);
     m.call('storeSlow32', VA, 5);
@@ -287,7 +287,7 @@ describe('the TLB', () => {
     m.call('storeSlow8', VA, 1);
     m.call('storeSlow8', VA + 0x1000n, 1);
     m.call('tlbDropWrite', PAGE >> 12);
-    const entry = m.get32(L.TLB_BASE) + Number((VA >> 12n) & 1023n) * 32;
+    const entry = m.get32(L.TLB_BASE) + Number((VA >> 12n) & BigInt(L.TLB_ENTRIES - 1)) * 32;
     expect(m.get64(entry + L.TLB_WRITE)).toBe(1n);
     expect(m.get64(entry + L.TLB_READ)).toBe(VA);
     expect(m.get64(entry + 32 + L.TLB_WRITE)).toBe(VA + 0x1000n);
@@ -388,7 +388,7 @@ describe('pages that hold decoded instructions', () => {
     expect(m.phys32(PAGE + 0xc0)).toBe(7);
     expect(m.log).toEqual([]);
     expect(m.get32(L.BREAK)).toBe(0);
-    const entry = m.get32(L.TLB_BASE) + Number((VA >> 12n) & 1023n) * 32;
+    const entry = m.get32(L.TLB_BASE) + Number((VA >> 12n) & BigInt(L.TLB_ENTRIES - 1)) * 32;
     expect(m.get64(entry + L.TLB_WRITE)).toBe(1n);
   });
 

@@ -112,7 +112,7 @@ const LOCAL_BOUND: i32 = 1024;
 const LOCAL: i32 = memory.data(4096, 8) as i32;
 let localCount: i32 = LOCAL_BOUND + 1;
 /** One byte for each entry: 1 = a global page, which a CR3 load does not drop; and which tables have any. */
-const GLOBAL: i32 = memory.data(3072, 8) as i32;
+const GLOBAL: i32 = memory.data(6144, 8) as i32;
 let tablesGlobal: i32 = 7;
 
 /**
@@ -526,7 +526,7 @@ export function tlbFlushPage(va: u64): void {
       dropEntry(base + (index << TLB_ENTRY_SHIFT));
       continue;
     }
-    // 2 MiB are 512 consecutive indices, half of the table.
+    // 2 MiB are 512 consecutive indices.
     const first = base + ((index & ~511) << TLB_ENTRY_SHIFT);
     for (let n = 0; n < 512; n++) dropEntry(first + (n << TLB_ENTRY_SHIFT));
   }
