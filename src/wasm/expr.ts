@@ -18,7 +18,7 @@ export const KIND = {
   const64: 1,
   /** more: 16 bytes. */
   const128: 2,
-  /** n: the local. */
+  /** n: the local; more: 1 if it is one of the function's temporaries. */
   local: 3,
   /** n: the local; a: its new value, and that of the expression. */
   tee: 4,
@@ -152,6 +152,6 @@ export class Expr {
 /** A local, as its value. */
 export type LocalGet = Expr & { readonly tag: typeof KIND.local };
 
-export function localGet(type: ValType, index: number): LocalGet {
-  return new Expr(KIND.local, type, index) as LocalGet;
+export function localGet(type: ValType, index: number, temporary = false): LocalGet {
+  return new Expr(KIND.local, type, index, undefined, undefined, temporary ? 1 : undefined) as LocalGet;
 }

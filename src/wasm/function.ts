@@ -23,8 +23,14 @@ export class FunctionBuilder {
   /** Places of branches that have hints, each times two, plus one if the condition is likely; in order. */
   #hints: number[] = [];
   #locals: ValType[] = [];
-  /** Locals that `tmp` gives out, by type, and how many of them are taken. */
-  readonly #pool = new Map<ValType, { locals: LocalGet[]; taken: number }>();
+  /** Locals that `temporary` gives out, and how many of them are taken. */
+  readonly #pools: Readonly<Record<ValType, { readonly locals: LocalGet[]; taken: number }>> = {
+    i32: { locals: [], taken: 0 },
+    i64: { locals: [], taken: 0 },
+    f32: { locals: [], taken: 0 },
+    f64: { locals: [], taken: 0 },
+    v128: { locals: [], taken: 0 },
+  };
   #depth = 0;
 
   constructor(params: readonly ValType[], result: ValType | undefined) {
@@ -42,13 +48,17 @@ export class FunctionBuilder {
   }
 
   /** A new local, zero at first. */
-  local(type: ValType): LocalGet {
+  local(type: ValType, temporary = false): LocalGet {
     this.#locals.push(type);
-    return localGet(type, this.params.length + this.#locals.length - 1);
+    return localGet(type, this.params.length + this.#locals.length - 1, temporary);
   }
 
-  /** Computes `x` now and gives the local that holds it, good until `releaseTemporaries`. */
+  /**
+   * Computes `x` now and gives the local that holds it, good until `releaseTemporaries`. A temporary is not copied: who
+   * gets one does not set it again.
+   */
   tmp(x: Expr): LocalGet {
+    if (x.tag === KIND.local && x.more !== undefined) return x as LocalGet;
     const local = this.temporary(x.type);
     this.set(local, x);
     return local;
@@ -56,18 +66,16 @@ export class FunctionBuilder {
 
   /** A local of undefined content, good until `releaseTemporaries`. */
   temporary(type: ValType): LocalGet {
-    let pool = this.#pool.get(type);
-    if (pool === undefined) {
-      pool = { locals: [], taken: 0 };
-      this.#pool.set(type, pool);
-    }
-    if (pool.taken === pool.locals.length) pool.locals.push(this.local(type));
-    return pool.locals[pool.taken++]!;
+    const pool = this.#pools[type];
+    const { locals } = pool;
+    if (pool.taken === locals.length) locals.push(this.local(type, true));
+    return locals[pool.taken++]!;
   }
 
   /** All temporaries may be used again: few locals keep V8's baseline compiler fast. */
   releaseTemporaries(): void {
-    for (const pool of this.#pool.values()) pool.taken = 0;
+    const { i32, i64, f32, f64, v128 } = this.#pools;
+    i32.taken = i64.taken = f32.taken = f64.taken = v128.taken = 0;
   }
 
   /** Notes that the code of `thing` begins here. */
@@ -194,8 +202,10 @@ export class FunctionBuilder {
     this.code.indexed(0x0c, this.#depth - label.depth);
   }
 
-  brIf(condition: Expr, label: Label): void {
+  /** @param likely as for `if` */
+  brIf(condition: Expr, label: Label, likely?: boolean): void {
     condition.write(this.code);
+    if (likely !== undefined) this.#hints.push(2 * this.code.length + (likely ? 1 : 0));
     this.code.indexed(0x0d, this.#depth - label.depth);
   }
 

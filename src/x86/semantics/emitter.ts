@@ -92,6 +92,15 @@ export abstract class Emitter {
   /** Calls `name(record)`, which may read and change any state; its status ends the instruction if not NEXT. */
   abstract callHelper(name: string): void;
 
+  /** Leaves the instruction, as `fail`, if `condition` holds, which is hardly ever so. */
+  failIf(condition: Expr): void {
+    this.f.ifRarely(condition, () => this.fail());
+  }
+  /** Raises an exception, as `raise`, if `condition` holds. */
+  raiseIf(condition: Expr, vector: number, error?: number): void {
+    this.f.ifRarely(condition, () => this.raise(vector, error));
+  }
+
   // --- common ---------------------------------------------------------------------------------------------------
 
   /** A call of a runtime function that has a result. */
@@ -103,6 +112,11 @@ export abstract class Emitter {
 
   tmp(x: Expr): LocalGet {
     return this.f.tmp(x);
+  }
+
+  /** Like `tmp`, but leaves constants as they are. */
+  pin(x: Expr): Expr {
+    return w.constantOf(x) === undefined ? this.f.tmp(x) : x;
   }
 
   /** All 64 bits of the register that an operand names. */
@@ -150,7 +164,7 @@ export abstract class Emitter {
   protected segmented(seg: number, offset: Expr, size: number, write: boolean): LocalGet {
     const number = seg === MEMORY_OPERAND ? this.insn.mem!.seg : seg;
     const linear = this.tmp(this.rt('segLinear', w.i32(number), offset, w.i32(size), w.i32(write ? 1 : 0)));
-    this.f.ifRarely(w.eq(linear, w.i64(-1)), () => this.fail());
+    this.failIf(w.eq(linear, w.i64(-1)));
     return linear;
   }
 
@@ -259,7 +273,7 @@ export abstract class Emitter {
   /** Before an instruction touches MMX registers: x87 exceptions, TOP and tags (SDM volume 3, 13.2). No-op for SSE. */
   enterMmx(): void {
     if (!this.insn.operands.some((operand) => operand.kind === 'mmx')) return;
-    this.f.ifRarely(this.rt('mmx_enter'), () => this.fail());
+    this.failIf(this.rt('mmx_enter'));
   }
 
   /** An immediate that shapes the code (a shuffle's order): the form must be flagged `imm`. */
@@ -271,7 +285,7 @@ export abstract class Emitter {
   /** SDM volume 2, table 2-21: legacy SSE memory operands of 16 bytes must be aligned. */
   #checkAlignment(va: LocalGet, size: number): void {
     if (size !== 16 || this.insn.def.flagSet.has('unaligned')) return;
-    this.f.ifRarely(w.and(w.wrap(va), 15), () => this.raise(13, 0));
+    this.raiseIf(w.and(w.wrap(va), 15), 13, 0);
   }
 
   // --- flags ----------------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ export function alu(number: number): Semantics {
     const size = e.size(dst!);
     if (!writes) {
       const a = e.tmp(e.read(dst!));
-      compute(e, size, a, e.tmp(e.readAs(src!, size)));
+      compute(e, size, a, e.pin(e.readAs(src!, size)));
       return;
     }
     // xor r,r and sub r,r: the value does not matter
@@ -88,7 +88,7 @@ export function alu(number: number): Semantics {
         }
       }
     }
-    const b = e.tmp(e.readAs(src!, size));
+    const b = e.pin(e.readAs(src!, size));
     e.update(dst!, (a) => compute(e, size, a, b));
   };
 }
@@ -136,7 +136,7 @@ const countMask = (size: Size): number => (size === 8 ? 63 : 31);
 /** The masked count as i32 (SDM SAL/SAR/SHL/SHR). */
 function shiftCount(e: Emitter, size: Size, count: Operand): Expr {
   const c = w.and(e.readAs(count, 1), countMask(size));
-  return w.constantOf(c) === undefined ? e.tmp(c) : c;
+  return e.pin(c);
 }
 
 export function shift(kind: 'shl' | 'shr' | 'sar'): Semantics {
@@ -312,12 +312,12 @@ export function divide(signed: boolean): Semantics {
     const divisor = e.tmp(e.read(src!));
     if (size === 8) {
       const ok = e.rt(signed ? 'div128S' : 'div128U', e.gpr(2, 8), e.gpr(0, 8), divisor);
-      e.f.ifRarely(w.eqz(ok), () => e.raise(0));
+      e.raiseIf(w.eqz(ok), 0);
       e.setGpr(0, 8, e.rt('divQuotient'));
       e.setGpr(2, 8, e.rt('divRemainder'));
       return;
     }
-    e.f.ifRarely(w.eqz(divisor), () => e.raise(0));
+    e.raiseIf(w.eqz(divisor), 0);
     const d = e.tmp(signed ? w.sext(e.signed(size, divisor)) : w.zext(divisor));
     let dividend: Expr;
     if (size === 1) dividend = signed ? w.sext(w.ext16(e.gpr(0, 2))) : w.zext(e.gpr(0, 2));
@@ -328,11 +328,11 @@ export function divide(signed: boolean): Semantics {
     const n = e.tmp(dividend);
     if (signed && size === 4) {
       // the one signed division that WebAssembly traps on
-      e.f.ifRarely(w.and(w.eq(n, w.i64(-(1n << 63n))), w.eq(d, w.i64(-1))), () => e.raise(0));
+      e.raiseIf(w.and(w.eq(n, w.i64(-(1n << 63n))), w.eq(d, w.i64(-1))), 0);
     }
     const q = e.tmp(signed ? w.divS(n, d) : w.divU(n, d));
     const back = signed ? w.sext(e.signed(size, w.wrap(q))) : w.zext(e.cut(size, w.wrap(q)));
-    e.f.ifRarely(w.ne(q, back), () => e.raise(0));
+    e.raiseIf(w.ne(q, back), 0);
     const r = e.tmp(signed ? w.remS(n, d) : w.remU(n, d));
     if (size === 1) {
       e.setGpr(0, 2, w.or(w.and(w.wrap(q), 0xff), w.shl(w.and(w.wrap(r), 0xff), 8)));
@@ -500,7 +500,7 @@ export const cmpxchg8b: Semantics = (e, dst) => {
 /** CMPXCHG16B; #GP when not aligned to 16. */
 export const cmpxchg16b: Semantics = (e) => {
   const va = e.linear(16, true);
-  e.f.ifRarely(w.and(w.wrap(va), 15), () => e.raise(13, 0));
+  e.raiseIf(w.and(w.wrap(va), 15), 13, 0);
   const wantedLow = e.tmp(e.gpr(0, 8));
   const wantedHigh = e.tmp(e.gpr(2, 8));
   e.updateAt(va, 16, (old) => {

@@ -66,6 +66,9 @@ export class RegionEmitter extends RegionMemory {
   readonly id: number;
   /** Address of the present instruction's record. */
   #recordAddress = 0;
+  /** How many blocks were open when it began, and whether `failed` says so there. */
+  #nesting = 0;
+  #failedIsSet = false;
 
   /** @param helpers makes a runtime function with the signature of a handler callable */
   constructor(
@@ -93,6 +96,8 @@ export class RegionEmitter extends RegionMemory {
     this.insn = insn;
     this.remaining = remaining;
     this.#recordAddress = record;
+    this.#nesting = this.f.nesting;
+    this.#failedIsSet = false;
     this.beginAccesses(memberships);
     this.f.mark(insn);
     if (insn.def.semantics !== undefined) insn.def.semantics(this, ...(insn.operands as Operand[]));
@@ -236,15 +241,41 @@ export class RegionEmitter extends RegionMemory {
   /** Leaves the region at this instruction; the interpreter repeats it and raises what there is to raise. */
   fail(): void {
     this.noteFlagKind();
-    this.f.set(
-      this.failed,
-      w.i32(((this.#recordAddress - L.RECORDS) << (FAILED_SHIFT - 4)) | (this.remaining - 1)),
-    );
+    this.#setFailed();
     this.f.br(this.failLabel);
   }
 
   raise(_vector: number, _error?: number): void {
     this.fail();
+  }
+
+  /** What the way out needs to know is put in place ahead, as constants: one branch is less to compile than an `if`. */
+  override failIf(condition: Expr): void {
+    const { f } = this;
+    if (!this.flagKindIsConstant) {
+      super.failIf(condition);
+      return;
+    }
+    if (f.nesting !== this.#nesting) {
+      this.noteFlagKind();
+      this.#setFailed();
+    } else {
+      this.storeFlagKind();
+      if (!this.#failedIsSet) this.#setFailed();
+      this.#failedIsSet = true;
+    }
+    f.brIf(condition, this.failLabel, false);
+  }
+
+  override raiseIf(condition: Expr): void {
+    this.failIf(condition);
+  }
+
+  #setFailed(): void {
+    this.f.set(
+      this.failed,
+      w.i32(((this.#recordAddress - L.RECORDS) << (FAILED_SHIFT - 4)) | (this.remaining - 1)),
+    );
   }
 
   // --- control transfers -------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ const STACK_KEY = keyOf(0, RSP, -1, 0);
 class Grouping {
   readonly #page: number;
   /** By how much registers have changed since the groups that they take part in began. */
-  readonly #deltas = Array.from({ length: 16 }, () => 0);
+  readonly #deltas = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
   /** The groups that may still grow. */
   #open: Group[] = [];
 

@@ -31,7 +31,7 @@ function changeFlags(e: RegionEmitter, change: (flags: Expr) => Expr): void {
 
 /** Goes on at CPL 0 only: elsewhere these raise an exception, or ask for IOPL. */
 function atRing0(e: RegionEmitter): void {
-  e.f.ifRarely(w.load32(zero, L.CPL), () => e.fail());
+  e.failIf(w.load32(zero, L.CPL));
 }
 
 const cli: Inline = (e) => {
@@ -44,7 +44,7 @@ const cli: Inline = (e) => {
  * SHADOW itself (write-region.ts).
  */
 const sti: Inline = (e) => {
-  e.f.ifRarely(w.or(w.load32(zero, L.CPL), w.load32(zero, L.ATTENTION)), () => e.fail());
+  e.failIf(w.or(w.load32(zero, L.CPL), w.load32(zero, L.ATTENTION)));
   changeFlags(e, (flags) => w.or(flags, IF));
 };
 
@@ -84,7 +84,7 @@ const fromSegment: Inline = (e, { operands: [destination, segment] }) => {
 };
 
 function basesAllowed(e: RegionEmitter): void {
-  e.f.ifRarely(w.eqz(w.and(w.load32(zero, L.CR4), CR4_FSGSBASE)), () => e.fail());
+  e.failIf(w.eqz(w.and(w.load32(zero, L.CR4), CR4_FSGSBASE)));
 }
 
 const readBase =
@@ -102,7 +102,7 @@ const writeBase =
     const x = e.read(source!);
     const base = e.tmp(source!.size === 8 ? x : w.zext(x));
     // #GP if it is not canonical: with 57 bits the interpreter may find that it is
-    e.f.ifRarely(w.ne(w.shrS(w.shl(base, w.i64(16)), w.i64(16)), base), () => e.fail());
+    e.failIf(w.ne(w.shrS(w.shl(base, w.i64(16)), w.i64(16)), base));
     e.f.store64(zero, base, L.SEG_BASE + 8 * segment);
   };
 

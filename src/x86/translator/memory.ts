@@ -49,12 +49,20 @@ export abstract class RegionMemory extends RegionState {
     this.#stackAddresses.length = 0;
   }
 
-  #probe(va: LocalGet, size: number, tag: number): { entry: LocalGet; hit: Expr } {
+  /** A look at the TLB: the access may go straight to memory if `tag` is `page`. */
+  #probe(va: LocalGet, size: number, tag: number): { entry: LocalGet; tag: Expr; page: Expr } {
     const shift = 12 - L.TLB_ENTRY_SHIFT;
     const mask = (L.TLB_ENTRIES - 1) << L.TLB_ENTRY_SHIFT;
     const entry = this.tmp(w.add(w.and(w.wrap(w.shrU(va, w.i64(shift))), mask), this.tlbBase));
     const last = size === 1 ? va : w.add(va, w.i64(size - 1));
-    return { entry, hit: w.eq(w.load64(entry, tag), w.and(last, w.i64(PAGE_MASK))) };
+    return { entry, tag: w.load64(entry, tag), page: w.and(last, w.i64(PAGE_MASK)) };
+  }
+
+  /** The address in our memory of the byte at `va`; leaves the region if the TLB does not have all of [va, va + size). */
+  #find(va: LocalGet, size: number, tag: number): Expr {
+    const probe = this.#probe(va, size, tag);
+    this.failIf(w.ne(probe.tag, probe.page));
+    return inMemory(va, probe.entry);
   }
 
   override linear(size: number, write: boolean, ea?: Expr): LocalGet {
@@ -109,18 +117,20 @@ export abstract class RegionMemory extends RegionState {
       pointer = group.pointer = target;
       const span = group.high - group.low;
       const low = group.low === offset ? va : this.tmp(w.add(va, w.i64(group.low - offset)));
-      const { entry, hit } = this.#probe(low, span, group.write ? L.TLB_WRITE : L.TLB_READ);
-      f.if(
-        hit,
-        () => f.set(target, w.add(w.wrap(low), w.load32(entry, L.TLB_ADDEND))),
-        () => {
-          if (!this.#options.patient) return this.fail();
-          const kind = !group.write ? 0 : write ? 1 : 2;
-          f.set(target, this.rt('groupSlow', low, w.i32(span), w.i32(kind), w.i32(this.#options.id)));
-          if (!this.#options.scattered) f.ifRarely(w.eqz(target), () => this.fail());
-        },
-        true,
-      );
+      const tag = group.write ? L.TLB_WRITE : L.TLB_READ;
+      if (this.#options.patient) {
+        const probe = this.#probe(low, span, tag);
+        f.if(
+          w.eq(probe.tag, probe.page),
+          () => f.set(target, inMemory(low, probe.entry)),
+          () => {
+            const kind = !group.write ? 0 : write ? 1 : 2;
+            f.set(target, this.rt('groupSlow', low, w.i32(span), w.i32(kind), w.i32(this.#options.id)));
+            if (!this.#options.scattered) this.failIf(w.eqz(target));
+          },
+          true,
+        );
+      } else f.set(target, this.#find(low, span, tag));
     }
     const address = w.displaced(pointer, offset - group.low);
     if (this.#options.scattered) f.if(pointer, () => direct(address), alone);
@@ -152,17 +162,17 @@ export abstract class RegionMemory extends RegionState {
     return address;
   }
 
-  #readAlone(va: LocalGet, size: number): LocalGet {
+  #readAlone(va: LocalGet, size: number): Expr {
     const { f } = this;
-    const { entry, hit } = this.#probe(va, size, L.TLB_READ);
+    if (!this.#options.patient) return this.#find(va, size, L.TLB_READ);
+    const { entry, tag, page } = this.#probe(va, size, L.TLB_READ);
     const address = f.temporary('i32');
     f.if(
-      hit,
-      () => f.set(address, w.add(w.wrap(va), w.load32(entry, L.TLB_ADDEND))),
+      w.eq(tag, page),
+      () => f.set(address, inMemory(va, entry)),
       () => {
-        if (!this.#options.patient) return this.fail();
         f.set(address, this.rt('loadSlow', va, w.i32(size)));
-        f.ifRarely(w.eqz(address), () => this.fail());
+        this.failIf(w.eqz(address));
       },
       true,
     );
@@ -187,12 +197,15 @@ export abstract class RegionMemory extends RegionState {
 
   #writeAlone(va: LocalGet, size: number, value: LocalGet): void {
     const { f } = this;
-    const { entry, hit } = this.#probe(va, size, L.TLB_WRITE);
+    if (!this.#options.patient) {
+      storeBySize(f, this.#find(va, size, L.TLB_WRITE), size, value);
+      return;
+    }
+    const { entry, tag, page } = this.#probe(va, size, L.TLB_WRITE);
     f.if(
-      hit,
-      () => storeBySize(f, w.add(w.wrap(va), w.load32(entry, L.TLB_ADDEND)), size, value),
+      w.eq(tag, page),
+      () => storeBySize(f, inMemory(va, entry), size, value),
       () => {
-        if (!this.#options.patient) return this.fail();
         const done =
           size === 16
             ? this.rt(
@@ -202,7 +215,7 @@ export abstract class RegionMemory extends RegionState {
                 w.simd('i64', 0x1d, [value], [1]),
               )
             : this.rt(SLOW_STORES[size as Size], va, value);
-        f.ifRarely(w.eqz(done), () => this.fail());
+        this.failIf(w.eqz(done));
       },
       true,
     );
@@ -241,24 +254,27 @@ export abstract class RegionMemory extends RegionState {
 
   #updateAlone(va: LocalGet, size: number): { address: LocalGet; done: () => void } {
     const { f } = this;
-    const { entry, hit } = this.#probe(va, size, L.TLB_WRITE);
+    if (!this.#options.patient)
+      return { address: this.tmp(this.#find(va, size, L.TLB_WRITE)), done: () => undefined };
+    const { entry, tag, page } = this.#probe(va, size, L.TLB_WRITE);
     const address = f.temporary('i32');
     f.if(
-      hit,
-      () => f.set(address, w.add(w.wrap(va), w.load32(entry, L.TLB_ADDEND))),
+      w.eq(tag, page),
+      () => f.set(address, inMemory(va, entry)),
       () => {
-        if (!this.#options.patient) return this.fail();
         f.set(address, this.rt('rmwSlow', va, w.i32(size)));
-        f.ifRarely(w.eqz(address), () => this.fail());
+        this.failIf(w.eqz(address));
       },
       true,
     );
     return {
       address,
-      done: () => {
-        if (this.#options.patient)
-          f.ifRarely(w.eq(address, w.i32(L.BOUNCE)), () => f.drop(this.rt('rmwCommit')));
-      },
+      done: () => f.ifRarely(w.eq(address, w.i32(L.BOUNCE)), () => f.drop(this.rt('rmwCommit'))),
     };
   }
+}
+
+/** Where linear address `va` is in our memory, by the entry of the TLB that has it. */
+function inMemory(va: LocalGet, entry: LocalGet): Expr {
+  return w.add(w.wrap(va), w.load32(entry, L.TLB_ADDEND));
 }

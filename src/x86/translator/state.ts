@@ -235,9 +235,10 @@ export abstract class RegionState extends Emitter {
   }
 
   protected immediate(operand: ImmOperand, size: Size): Expr {
-    const value = BigInt(operand.value);
+    const { value } = operand;
     if (size === 8) return w.i64(value);
-    return w.i32(Number(BigInt.asUintN(8 * size, value)));
+    const low = typeof value === 'number' ? value : Number(BigInt.asIntN(32, value));
+    return w.i32(size === 4 ? low : low & (size === 1 ? 0xff : 0xffff));
   }
 
   // --- flags ----------------------------------------------------------------------------------------------------
@@ -246,9 +247,9 @@ export abstract class RegionState extends Emitter {
     const { f } = this;
     this.flagsUsed = true;
     // the new values may be computed from the old ones: all of them first
-    const dstValue = this.tmp(dst);
-    const srcValue = src === undefined ? undefined : this.tmp(src);
-    const src2Value = src2 === undefined ? undefined : this.tmp(src2);
+    const dstValue = this.pin(dst);
+    const srcValue = src === undefined ? undefined : this.pin(src);
+    const src2Value = src2 === undefined ? undefined : this.pin(src2);
     f.set(this.ccDst, dstValue);
     if (srcValue !== undefined) f.set(this.ccSrc, srcValue);
     if (src2Value !== undefined) f.set(this.ccSrc2, src2Value);
@@ -302,6 +303,12 @@ export abstract class RegionState extends Emitter {
       carry: this.#carryOverridden ? this.#ccCarry : undefined,
       overflow: this.#overflowOverridden ? this.#ccOverflow : undefined,
     };
+  }
+
+  /** Whether storeFlagKind writes a constant at most. */
+  protected get flagKindIsConstant(): boolean {
+    if (this.#stored) return true;
+    return this.#known !== undefined && !this.#carryOverridden && !this.#overflowOverridden;
   }
 
   /** Like storeFlagKind, on a way out that leaves what follows as it is. */
