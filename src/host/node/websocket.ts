@@ -2,9 +2,7 @@
  * The server's side of a WebSocket (RFC 6455) on a connection that is there already: the handshake, then a byte
  * stream in binary messages. As with QEMU any path is served, and of subprotocols the one called `binary`.
  */
-import http from 'node:http';
 import type { Duplex } from 'node:stream';
-import { createWebSocketStream, WebSocketServer } from 'ws';
 import { HostError } from '../../core/errors.ts';
 
 /** Bytes of one message. A message is only passed on when it is complete, so this bounds what a client can make us keep. */
@@ -13,7 +11,13 @@ const MAX_MESSAGE = 16 << 20;
 const PROTOCOL = 'binary';
 
 /** The byte stream of the client on `socket`; rejects when it is no WebSocket client, which it has then been told. */
-export function acceptWebSocket(socket: Duplex): Promise<Duplex> {
+export async function acceptWebSocket(socket: Duplex): Promise<Duplex> {
+  // loaded when first needed: they take forty milliseconds of every start
+  const [{ default: http }, { createWebSocketStream, WebSocketServer }] = await Promise.all([
+    import('node:http'),
+    import('ws'),
+  ]);
+  if (socket.destroyed) throw new HostError('the client went away during the handshake');
   return new Promise((resolve, reject) => {
     const sockets = new WebSocketServer({
       noServer: true,
