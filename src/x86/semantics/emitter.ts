@@ -198,6 +198,12 @@ export abstract class Emitter {
     return operand.kind === 'imm' ? this.immediate(operand, size) : this.read(operand);
   }
 
+  /** Like `readAs`, for a value that is used once, before anything else happens: not even memory is read at once. */
+  readOnce(operand: Operand, size: Size): Expr {
+    if (operand.kind !== 'mem') return this.readAs(operand, size);
+    return this.loadAt(this.linear(operand.size, false), operand.size);
+  }
+
   write(operand: Operand, x: Expr): void {
     switch (operand.kind) {
       case 'gpr':

@@ -5,23 +5,23 @@ import * as L from '../layout.ts';
 import type { Emitter, Semantics, Size } from './emitter.ts';
 import { AF, CF, k, OF, PF, SF, ZF } from './integer.ts';
 
-export const mov: Semantics = (e, dst, src) => e.write(dst!, e.readAs(src!, e.size(dst!)));
+export const mov: Semantics = (e, dst, src) => e.write(dst!, e.readOnce(src!, e.size(dst!)));
 
 export const movzx: Semantics = (e, dst, src) => {
-  const x = e.read(src!);
+  const x = e.readOnce(src!, e.size(src!));
   e.write(dst!, e.size(dst!) === 8 ? w.zext(x) : x);
 };
 
 export const movsx: Semantics = (e, dst, src) => {
   const size = e.size(dst!);
-  const x = e.signed(e.size(src!), e.read(src!));
+  const x = e.signed(e.size(src!), e.readOnce(src!, e.size(src!)));
   e.write(dst!, size === 8 ? w.sext(x) : e.cut(size, x));
 };
 
 /** MOVSXD: with a 16 or 32-bit operand size a plain move. */
 export const movsxd: Semantics = (e, dst, src) => {
   const size = e.size(dst!);
-  const x = e.read(src!);
+  const x = e.readOnce(src!, e.size(src!));
   e.write(dst!, size === 8 ? w.sext(x) : e.cut(size, x));
 };
 

@@ -44,7 +44,7 @@ const FAILED_SHIFT = 7;
 export class RegionEmitter extends RegionMemory {
   /** Where a failing instruction is: offset << 16 | instructions of the block that have not run. */
   readonly where: LocalGet;
-  /** The failing instruction: its record, in units of 16 bytes << FAILED_SHIFT | instructions of the block behind it. */
+  /** The failing instruction: 16 bytes from `nearRecord` to its record << FAILED_SHIFT | instructions of the block behind it. */
   readonly failed: LocalGet;
   /** Of an instruction that the runtime does: its status and its record. */
   readonly status: LocalGet;
@@ -66,6 +66,8 @@ export class RegionEmitter extends RegionMemory {
   readonly id: number;
   /** Address of the present instruction's record. */
   #recordAddress = 0;
+  /** A record near those of the region. */
+  nearRecord: number = L.RECORDS;
   /** How many blocks were open when it began, and whether `failed` says so there. */
   #nesting = 0;
   #failedIsSet = false;
@@ -225,7 +227,7 @@ export class RegionEmitter extends RegionMemory {
   finishFailure(): void {
     const { f } = this;
     const zero = w.i32(0);
-    const record = this.tmp(w.add(w.shl(w.shrU(this.failed, FAILED_SHIFT), 4), L.RECORDS));
+    const record = this.tmp(w.add(w.shl(w.shrS(this.failed, FAILED_SHIFT), 4), this.nearRecord));
     f.set(this.budget, w.add(this.budget, w.add(w.and(this.failed, (1 << FAILED_SHIFT) - 1), 1)));
     const page = this.pageLocal === undefined ? this.vbase : w.add(this.vbase, this.pageLocal);
     f.set(this.rip, w.add(page, w.zext(w.load16u(record, L.REC_OFFSET))));
@@ -274,7 +276,7 @@ export class RegionEmitter extends RegionMemory {
   #setFailed(): void {
     this.f.set(
       this.failed,
-      w.i32(((this.#recordAddress - L.RECORDS) << (FAILED_SHIFT - 4)) | (this.remaining - 1)),
+      w.i32(((this.#recordAddress - this.nearRecord) << (FAILED_SHIFT - 4)) | (this.remaining - 1)),
     );
   }
 

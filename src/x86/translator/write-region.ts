@@ -69,6 +69,7 @@ class RegionWriter {
     this.#returnSites = selection.sites.slice(0, MAX_RETURN_SITES);
     if (this.#blocks.some(({ page }) => page !== 0)) e.pageLocal = f.local('i64');
     this.#next = f.local('i32');
+    e.nearRecord = this.#blocks[0]!.block.address;
     this.#exitStatus = f.local('i32');
   }
 
