@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { CharEvent, CharFrontend } from './chardev.ts';
 import { CharBase } from './base.ts';
 import { CHARDEV_TYPES } from '../qapi/schema/chardev.ts';
 import { checkChardev, createChardev } from './create.ts';
 import type { ChardevContext } from './create.ts';
 import type { CharHost, HostStream } from './host.ts';
+import { FakeFront } from './fake-front.ts';
 import { MuxChardev } from './mux.ts';
 import { RingbufChardev } from './simple.ts';
 import { ChardevSlot } from './slot.ts';
@@ -13,28 +13,6 @@ import { WebStreamChardev } from './web.ts';
 
 const text = (data: Uint8Array): string => new TextDecoder().decode(data);
 const bytes = (value: string): Uint8Array => new TextEncoder().encode(value);
-
-/** A front end that takes `room` bytes and no more. */
-class Front implements CharFrontend {
-  room = 0;
-  got = '';
-  events: CharEvent[] = [];
-  drains = 0;
-  canReceive(): number {
-    return this.room;
-  }
-  receive(data: Uint8Array): void {
-    expect(data.length).toBeLessThanOrEqual(this.room);
-    this.room -= data.length;
-    this.got += text(data);
-  }
-  event(event: CharEvent): void {
-    this.events.push(event);
-  }
-  writable(): void {
-    this.drains++;
-  }
-}
 
 /** A chardev whose host side is the test. */
 class TestChardev extends CharBase {
@@ -76,25 +54,25 @@ class TestChardev extends CharBase {
 describe('every chardev', () => {
   it('delivers as much as there is room for and keeps the rest', () => {
     const chardev = new TestChardev('c');
-    const front = new Front();
+    const front = new FakeFront(0);
     chardev.attach(front);
     expect(chardev.flowing).toBe(true);
     front.room = 3;
     chardev.type_('abcdefgh');
-    expect(front.got).toBe('abc');
+    expect(front.text).toBe('abc');
     expect(chardev.flowing).toBe(false);
     front.room = 2;
     chardev.acceptInput();
-    expect(front.got).toBe('abcde');
+    expect(front.text).toBe('abcde');
     front.room = 10;
     chardev.acceptInput();
-    expect(front.got).toBe('abcdefgh');
+    expect(front.text).toBe('abcdefgh');
     expect(chardev.flowing).toBe(true);
   });
 
   it("tells the front end of a peer's end after its last bytes", () => {
     const chardev = new TestChardev('c');
-    const front = new Front();
+    const front = new FakeFront(0);
     chardev.attach(front);
     chardev.peer(true);
     chardev.type_('bye');
@@ -102,18 +80,18 @@ describe('every chardev', () => {
     expect(front.events).toEqual(['opened']);
     front.room = 3;
     chardev.acceptInput();
-    expect(front.got).toBe('bye');
+    expect(front.text).toBe('bye');
     expect(front.events).toEqual(['opened', 'closed']);
     expect(chardev.open).toBe(false);
   });
 
   it('reads nothing while no front end is there, and allows one at a time', () => {
     const chardev = new TestChardev('c');
-    const detach = chardev.attach(new Front());
-    expect(() => chardev.attach(new Front())).toThrow("chardev 'c' is already in use");
+    const detach = chardev.attach(new FakeFront(0));
+    expect(() => chardev.attach(new FakeFront(0))).toThrow("chardev 'c' is already in use");
     detach();
     expect(chardev.flowing).toBe(false);
-    chardev.attach(new Front());
+    chardev.attach(new FakeFront(0));
     expect(chardev.flowing).toBe(true);
   });
 
@@ -128,12 +106,12 @@ describe('every chardev', () => {
 });
 
 describe('mux', () => {
-  const setUp = (): { base: TestChardev; mux: MuxChardev; a: Front; b: Front } => {
+  const setUp = (): { base: TestChardev; mux: MuxChardev; a: FakeFront; b: FakeFront } => {
     const base = new TestChardev('c');
     base.peer(true);
     const mux = new MuxChardev('c', base);
-    const a = new Front();
-    const b = new Front();
+    const a = new FakeFront(0);
+    const b = new FakeFront(0);
     a.room = b.room = 1000;
     mux.port().attach(b);
     mux.port().attach(a);
@@ -145,8 +123,8 @@ describe('mux', () => {
     base.type_('one');
     base.type_('\x01ctwo\x01');
     base.type_('cthree');
-    expect(a.got).toBe('onethree');
-    expect(b.got).toBe('two');
+    expect(a.text).toBe('onethree');
+    expect(b.text).toBe('two');
     expect(a.events).toEqual(['opened', 'mux-in', 'mux-out', 'mux-in']);
     expect(b.events).toEqual(['opened', 'mux-in', 'mux-out', 'mux-in', 'mux-out']);
   });
@@ -154,7 +132,7 @@ describe('mux', () => {
   it('sends C-a when it is typed twice, breaks, and swallows unknown commands', () => {
     const { base, a } = setUp();
     base.type_('x\x01\x01y\x01zq\x01b');
-    expect(a.got).toBe('x\x01yq');
+    expect(a.text).toBe('x\x01yq');
     expect(a.events.at(-1)).toBe('break');
   });
 
@@ -168,7 +146,7 @@ describe('mux', () => {
     expect(calls).toEqual(['save', 'quit']);
     a.room = 100;
     mux.acceptInput();
-    expect(a.got).toBe('');
+    expect(a.text).toBe('');
     expect(base.out).toContain('terminated');
   });
 
@@ -176,7 +154,7 @@ describe('mux', () => {
     const { base, mux, a, b } = setUp();
     mux.actions = { escape: 0x14 };
     base.type_('\x01c\x14cto-b\x14\x14');
-    expect([a.got, b.got]).toEqual(['\x01c', 'to-b\x14']);
+    expect([a.text, b.text]).toEqual(['\x01c', 'to-b\x14']);
     base.type_('\x14h');
     expect(base.out).toContain('C-t C-t  send C-t');
   });
@@ -185,9 +163,9 @@ describe('mux', () => {
     const { base, a } = setUp();
     a.room = 2;
     base.type_('ls -l\r');
-    expect(a.got).toBe('ls');
-    const detachable = new Front();
-    expect(detachable.got).toBe('');
+    expect(a.text).toBe('ls');
+    const detachable = new FakeFront(0);
+    expect(detachable.text).toBe('');
   });
 
   it('puts times in front of lines', () => {
@@ -239,7 +217,7 @@ describe('ringbuf', () => {
 describe('web streams', () => {
   it('makes the guest wait for a reader, and a writer for the guest', async () => {
     const chardev = new WebStreamChardev('w');
-    const front = new Front();
+    const front = new FakeFront(0);
     chardev.attach(front);
     let sent = 0;
     while (sent < 1 << 20) {
@@ -262,7 +240,7 @@ describe('web streams', () => {
     front.room = 5;
     chardev.acceptInput();
     await write;
-    expect(front.got).toBe('input');
+    expect(front.text).toBe('input');
     await writer.close();
     expect(front.events).toEqual(['opened', 'closed']);
     await chardev.close();
@@ -424,7 +402,7 @@ describe('ChardevSlot', () => {
     const old = new TestChardev('c');
     old.peer(true);
     const slot = new ChardevSlot(old);
-    const front = new Front();
+    const front = new FakeFront(0);
     front.room = 100;
     const detach = slot.attach(front);
     old.limit = 0;
@@ -436,11 +414,11 @@ describe('ChardevSlot', () => {
     next.peer(true);
     next.type_('hi');
     expect(front.events).toEqual(['opened', 'closed', 'opened']);
-    expect(front.got).toBe('hi');
+    expect(front.text).toBe('hi');
     slot.write(bytes('x'));
     expect([old.out, next.out]).toEqual(['', 'x']);
     detach();
     next.type_('lost?');
-    expect(front.got).toBe('hi');
+    expect(front.text).toBe('hi');
   });
 });

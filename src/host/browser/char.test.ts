@@ -1,8 +1,9 @@
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import type { Chardev, CharEvent, CharFrontend } from '../../chardev/chardev.ts';
+import type { Chardev } from '../../chardev/chardev.ts';
 import { createChardev } from '../../chardev/create.ts';
+import { FakeFront, until } from '../../chardev/fake-front.ts';
 import type { CharHost, HostStream } from '../../chardev/host.ts';
 import type { PropertyValue } from '../../qapi/property.ts';
 import { browserCharHost } from './char.ts';
@@ -19,36 +20,6 @@ const nothing = (): never => {
 const make = (host: CharHost, type: string, options: Record<string, PropertyValue>): Promise<Chardev> =>
   createChardev(type, { id: 'c', ...options }, { host, tls: nothing, claim: nothing });
 
-/** A front end that takes everything while `room` lasts. */
-class Front implements CharFrontend {
-  room = Number.POSITIVE_INFINITY;
-  length = 0;
-  text = '';
-  events: CharEvent[] = [];
-  onWritable: () => void = () => {};
-  canReceive(): number {
-    return Math.min(this.room, 1 << 20);
-  }
-  receive(data: Uint8Array): void {
-    this.room -= data.length;
-    this.length += data.length;
-    if (this.length < 100) this.text += Buffer.from(data).toString();
-  }
-  event(event: CharEvent): void {
-    this.events.push(event);
-  }
-  writable(): void {
-    this.onWritable();
-  }
-}
-
-async function until(what: () => boolean): Promise<void> {
-  for (let i = 0; i < 500; i++) {
-    if (what()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error(`did not happen: ${what.toString()}`);
-}
 const pause = (milliseconds: number): Promise<void> =>
   new Promise((resolve) => setTimeout(resolve, milliseconds));
 
@@ -64,7 +35,7 @@ describe('a MessagePort', () => {
     const { port1, port2 } = new MessageChannel();
     const host = browserCharHost({ ports: new Map([['tty', port1 as unknown as PortLike]]) });
     const chardev = await make(host, 'pipe', { path: 'tty' });
-    const front = new Front();
+    const front = new FakeFront();
     chardev.attach(front);
     const page: HostStream = new PortStream(port2 as unknown as PortLike);
     let length = 0;
@@ -155,7 +126,7 @@ describe('a WebSocket', () => {
 
   it('carries bytes both ways, and connects again', async () => {
     const chardev = await make(host, 'socket', { ...options(), reconnect: 1 });
-    const front = new Front();
+    const front = new FakeFront();
     chardev.attach(front);
     await until(() => clients.length === 1 && chardev.open);
     let got = '';
@@ -173,7 +144,7 @@ describe('a WebSocket', () => {
 
   it('makes the guest wait for a server that does not read', async () => {
     const chardev = await make(host, 'socket', options());
-    const front = new Front();
+    const front = new FakeFront();
     chardev.attach(front);
     let sent = 0;
     await until(() => clients.length === 1);
@@ -196,7 +167,7 @@ describe('a WebSocket', () => {
 
   it('gives a server up that sends more than the guest will ever take', async () => {
     const chardev = await make(host, 'socket', options());
-    const front = new Front();
+    const front = new FakeFront();
     front.room = 0;
     chardev.attach(front);
     await until(() => clients.length === 1);

@@ -4,8 +4,9 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { Chardev, CharEvent, CharFrontend } from '../../chardev/chardev.ts';
+import type { Chardev } from '../../chardev/chardev.ts';
 import { createChardev } from '../../chardev/create.ts';
+import { FakeFront, until } from '../../chardev/fake-front.ts';
 import type { PropertyValue } from '../../qapi/property.ts';
 import { libc } from '../linux/libc.ts';
 import { openPty } from '../linux/pty.ts';
@@ -22,35 +23,6 @@ const nothing = (): never => {
 const make = (type: string, options: Record<string, PropertyValue>): Promise<Chardev> =>
   createChardev(type, { id: 'c', ...options }, { host, tls: nothing, claim: nothing });
 
-/** A front end that takes everything while `room` lasts. */
-class Front implements CharFrontend {
-  room = Number.POSITIVE_INFINITY;
-  got = Buffer.alloc(0);
-  events: CharEvent[] = [];
-  drains = 0;
-  canReceive(): number {
-    return Math.min(this.room, 1 << 20);
-  }
-  receive(data: Uint8Array): void {
-    this.room -= data.length;
-    this.got = Buffer.concat([this.got, data]);
-  }
-  event(event: CharEvent): void {
-    this.events.push(event);
-  }
-  writable(): void {
-    this.drains++;
-  }
-}
-
-async function until(what: () => boolean): Promise<void> {
-  for (let i = 0; i < 500; i++) {
-    if (what()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error(`did not happen: ${what.toString()}`);
-}
-
 beforeAll(() => {
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'paravane-file-'));
 });
@@ -63,16 +35,16 @@ describe('file', () => {
     const content = Buffer.from(Uint8Array.from({ length: 300_000 }, (_, i) => (i * 7) & 0xff));
     fs.writeFileSync(input, content);
     const chardev = await make('file', { path: output, 'input-path': input });
-    const front = new Front();
+    const front = new FakeFront();
     front.room = 1000;
     chardev.attach(front);
-    await until(() => front.got.length === 1000);
+    await until(() => front.bytes.length === 1000);
     await new Promise((resolve) => setTimeout(resolve, 30));
-    expect([front.got.length, chardev.open]).toEqual([1000, true]);
+    expect([front.bytes.length, chardev.open]).toEqual([1000, true]);
     front.room = Number.POSITIVE_INFINITY;
     chardev.acceptInput();
     await until(() => front.events.includes('closed'));
-    expect(front.got.equals(content)).toBe(true);
+    expect(front.bytes.equals(content)).toBe(true);
     expect(front.events).toEqual(['opened', 'closed']);
     // Output goes on.
     expect(chardev.write(Buffer.from('answer'))).toBe(6);
@@ -87,7 +59,7 @@ describe('file', () => {
     const name = path.join(folder, 'fifo');
     execFileSync('mkfifo', [name]);
     const chardev = await make('file', { path: name });
-    const front = new Front();
+    const front = new FakeFront();
     chardev.attach(front);
     let sent = 0;
     for (let count = 1; count > 0 && sent < 4 << 20; sent += count)
@@ -105,7 +77,7 @@ describe('file', () => {
 describe('serial', () => {
   it('takes any character device', async () => {
     const chardev = await make('serial', { path: '/dev/null' });
-    chardev.attach(new Front());
+    chardev.attach(new FakeFront());
     expect([chardev.write(Buffer.from('x')), chardev.describe()]).toEqual([1, 'serial']);
     await chardev.close();
     const file = path.join(folder, 'plain');
@@ -124,15 +96,15 @@ describe.skipIf(libc() === undefined || !fs.existsSync('/dev/ptmx'))('terminals'
     far.stream.onData = (data) => got.push(...data);
     far.stream.resume();
     const chardev = await make('tty', { path: far.name });
-    const front = new Front();
+    const front = new FakeFront();
     chardev.attach(front);
     const all = Uint8Array.from({ length: 256 }, (_, i) => i);
     chardev.write(all);
     await until(() => got.length === 256);
     expect(got).toEqual([...all]);
     far.stream.write(all);
-    await until(() => front.got.length === 256);
-    expect([...front.got]).toEqual([...all]);
+    await until(() => front.bytes.length === 256);
+    expect([...front.bytes]).toEqual([...all]);
     await chardev.close();
     await far.stream.close();
   });
@@ -140,7 +112,7 @@ describe.skipIf(libc() === undefined || !fs.existsSync('/dev/ptmx'))('terminals'
   it('a pty is open while someone has it open, and drops what is written meanwhile', async () => {
     const link = path.join(folder, 'link');
     const chardev = await make('pty', { path: link });
-    const front = new Front();
+    const front = new FakeFront();
     chardev.attach(front);
     expect([chardev.open, front.events]).toEqual([false, []]);
     expect(chardev.write(Buffer.alloc(100_000))).toBe(100_000);
@@ -149,7 +121,7 @@ describe.skipIf(libc() === undefined || !fs.existsSync('/dev/ptmx'))('terminals'
       const fd = fs.openSync(link, fs.constants.O_RDWR | fs.constants.O_NOCTTY | fs.constants.O_NONBLOCK);
       await until(() => chardev.open);
       fs.writeSync(fd, 'hi');
-      await until(() => front.got.toString() === 'hi'.repeat(round));
+      await until(() => front.bytes.toString() === 'hi'.repeat(round));
       fs.closeSync(fd);
       await until(() => !chardev.open);
     }
@@ -163,7 +135,7 @@ describe.skipIf(libc() === undefined || !fs.existsSync('/dev/ptmx'))('terminals'
 
   it('a pty whose reader stops makes the guest wait, and a guest that does not read its writer', async () => {
     const chardev = await make('pty', {});
-    const front = new Front();
+    const front = new FakeFront();
     front.room = 0;
     chardev.attach(front);
     const name = chardev.describe().slice(4);
@@ -190,7 +162,7 @@ describe.skipIf(libc() === undefined || !fs.existsSync('/dev/ptmx'))('terminals'
     expect(written).toBeLessThan(1 << 20);
     front.room = Number.POSITIVE_INFINITY;
     chardev.acceptInput();
-    await until(() => front.got.length === written);
+    await until(() => front.bytes.length === written);
     const buffer = Buffer.alloc(65536);
     let read = 0;
     await until(() => {

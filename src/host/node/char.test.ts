@@ -4,8 +4,9 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Chardev, CharEvent, CharFrontend } from '../../chardev/chardev.ts';
+import type { Chardev } from '../../chardev/chardev.ts';
 import { createChardev, ptyNote } from '../../chardev/create.ts';
+import { FakeFront, until } from '../../chardev/fake-front.ts';
 import type { CharHost } from '../../chardev/host.ts';
 import { libc } from '../linux/libc.ts';
 import { nodeCharHost } from './char.ts';
@@ -21,38 +22,6 @@ const nothing = (): never => {
 };
 const make = (type: string, options: Record<string, string | number | boolean>): Promise<Chardev> =>
   createChardev(type, { id: 'c', ...options }, { host, tls: nothing, claim: nothing });
-
-/** A front end that takes everything (while `room` lasts) and counts. */
-class Front implements CharFrontend {
-  room = Number.POSITIVE_INFINITY;
-  chunks: Buffer[] = [];
-  events: CharEvent[] = [];
-  onWritable: () => void = () => {};
-  canReceive(): number {
-    return Math.min(this.room, 1 << 20);
-  }
-  receive(data: Uint8Array): void {
-    this.room -= data.length;
-    this.chunks.push(Buffer.from(data));
-  }
-  event(event: CharEvent): void {
-    this.events.push(event);
-  }
-  writable(): void {
-    this.onWritable();
-  }
-  get text(): string {
-    return Buffer.concat(this.chunks).toString();
-  }
-}
-
-async function until(what: () => boolean): Promise<void> {
-  for (let i = 0; i < 400; i++) {
-    if (what()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error(`did not happen: ${what.toString()}`);
-}
 
 const connect = (where: string | number): Promise<net.Socket> =>
   new Promise((resolve, reject) => {
@@ -84,7 +53,7 @@ describe('socket', () => {
   it('serves clients one after the other; the front end hears of each', async () => {
     const name = path.join(folder, 'one');
     const chardev = await make('socket', { path: name, server: true, wait: false });
-    const front = new Front();
+    const front = new FakeFront();
     chardev.attach(front);
     expect(chardev.open).toBe(false);
     expect(chardev.describe()).toBe(`disconnected:unix:${name},server=on`);
@@ -129,7 +98,7 @@ describe('socket', () => {
 
   it('carries 8 MB each way with slow readers at both ends, and loses nothing', async () => {
     const chardev = await make('socket', { host: '127.0.0.1', port: '0', server: true, wait: false });
-    const front = new Front();
+    const front = new FakeFront();
     front.room = 0;
     chardev.attach(front);
     const port = Number(/:(\d+),server/.exec(chardev.describe())![1]);
@@ -178,7 +147,7 @@ describe('socket', () => {
   it('as client connects again when told to', async () => {
     const name = path.join(folder, 'again');
     const chardev = await make('socket', { path: name, reconnect: 1 });
-    const front = new Front();
+    const front = new FakeFront();
     chardev.attach(front);
     const server = net.createServer((socket) => socket.end('hi')).listen(name);
     await until(() => front.text === 'hi');
@@ -190,7 +159,7 @@ describe('socket', () => {
   it('gives a client that left its bytes unread a second, then serves the next', async () => {
     const name = path.join(folder, 'patience');
     const chardev = await make('socket', { path: name, server: true, wait: false });
-    const front = new Front();
+    const front = new FakeFront();
     front.room = 0;
     chardev.attach(front);
     (await connect(name)).end('stale');
@@ -237,7 +206,7 @@ describe('files and pipes', () => {
     const name = path.join(folder, 'fifo');
     execFileSync('mkfifo', [`${name}.in`, `${name}.out`]);
     const chardev = await make('pipe', { path: name });
-    const front = new Front();
+    const front = new FakeFront();
     chardev.attach(front);
     const cat = spawn('sh', ['-c', `echo to-guest > ${name}.in; head -c 5 ${name}.out`], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -255,7 +224,7 @@ describe.skipIf(libc() === undefined || !fs.existsSync('/dev/ptmx'))('pty', () =
   it('has a name that programs can open', async () => {
     messages.length = 0;
     const chardev = await make('pty', {});
-    const front = new Front();
+    const front = new FakeFront();
     chardev.attach(front);
     const name = /^char device redirected to (\/dev\/pts\/\d+) \(label c\)$/.exec(ptyNote(chardev)!)![1]!;
     expect(chardev.describe()).toBe(`pty:${name}`);

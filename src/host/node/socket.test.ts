@@ -5,8 +5,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { WebSocket } from 'ws';
-import type { Chardev, CharEvent, CharFrontend } from '../../chardev/chardev.ts';
+import type { Chardev } from '../../chardev/chardev.ts';
 import { createChardev } from '../../chardev/create.ts';
+import { FakeFront, until } from '../../chardev/fake-front.ts';
 import type { CharHost, HostTls, TlsConfig } from '../../chardev/host.ts';
 import type { PropertyValue } from '../../qapi/property.ts';
 import { nodeCharHost } from './char.ts';
@@ -32,41 +33,6 @@ const make = (type: string, options: Record<string, PropertyValue>): Promise<Cha
     },
   );
 
-/** A front end that takes everything while `room` lasts. */
-class Front implements CharFrontend {
-  room = Number.POSITIVE_INFINITY;
-  chunks: Buffer[] = [];
-  events: CharEvent[] = [];
-  onWritable: () => void = () => {};
-  canReceive(): number {
-    return Math.min(this.room, 1 << 20);
-  }
-  receive(data: Uint8Array): void {
-    this.room -= data.length;
-    this.chunks.push(Buffer.from(data));
-  }
-  event(event: CharEvent): void {
-    this.events.push(event);
-  }
-  writable(): void {
-    this.onWritable();
-  }
-  get bytes(): Buffer {
-    return Buffer.concat(this.chunks);
-  }
-  get text(): string {
-    return this.bytes.toString();
-  }
-}
-
-async function until(what: () => boolean): Promise<void> {
-  for (let i = 0; i < 1000; i++) {
-    if (what()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error(`did not happen: ${what.toString()}`);
-}
-
 const connect = (where: string | number): Promise<net.Socket> =>
   new Promise((resolve, reject) => {
     const socket = typeof where === 'string' ? net.connect(where) : net.connect(where, '127.0.0.1');
@@ -83,7 +49,7 @@ async function serve(options: Record<string, PropertyValue> = {}) {
     wait: false,
     ...options,
   });
-  const front = new Front();
+  const front = new FakeFront();
   chardev.attach(front);
   return { chardev, front, port: Number(/:(\d+),server/.exec(chardev.describe())![1]) };
 }
@@ -96,7 +62,7 @@ function collect(stream: { on(event: 'data', call: (data: Buffer) => void): unkn
 }
 
 /** Sends all of `data` as fast as it is taken. */
-function pour(chardev: Chardev, front: Front, data: Uint8Array): { readonly done: () => boolean } {
+function pour(chardev: Chardev, front: FakeFront, data: Uint8Array): { readonly done: () => boolean } {
   let sent = 0;
   const push = (): void => {
     while (sent < data.length) {
@@ -148,10 +114,10 @@ describe('addresses', () => {
       expect(chardev.describe()).toBe(
         `disconnected:unix:${name},abstract=on${tight ? ',tight=on' : ''},server=on`,
       );
-      const front = new Front();
+      const front = new FakeFront();
       chardev.attach(front);
       const client = await make('socket', { path: name, abstract: true, tight });
-      client.attach(new Front());
+      client.attach(new FakeFront());
       client.write(Buffer.from('hello'));
       await until(() => front.text === 'hello');
       const table = fs.readFileSync('/proc/net/unix', 'utf8');
@@ -215,7 +181,7 @@ describe('telnet', () => {
   it('carries 2 MB each way between two of ours', async () => {
     const { chardev, front, port } = await serve({ telnet: true });
     const other = await make('socket', { host: '127.0.0.1', port: String(port), telnet: true });
-    const otherFront = new Front();
+    const otherFront = new FakeFront();
     other.attach(otherFront);
     await until(() => chardev.open);
     const data = pattern(2 << 20);
@@ -323,7 +289,7 @@ async function exchange(server: TlsConfig, client: TlsConfig, layers: Record<str
   const { chardev, front, port } = await serve({ 'tls-creds': 't', ...layers });
   credentials = host.openTls(client);
   const other = await make('socket', { host: '127.0.0.1', port: String(port), 'tls-creds': 't', ...layers });
-  const otherFront = new Front();
+  const otherFront = new FakeFront();
   other.attach(otherFront);
   await until(() => chardev.open);
   const data = pattern(1 << 20);
@@ -454,7 +420,7 @@ describe('UDP', () => {
       from = info.port;
     });
     const chardev = await make('udp', { host: '127.0.0.1', port: String(peer.address().port) });
-    const front = new Front();
+    const front = new FakeFront();
     chardev.attach(front);
     expect([chardev.open, chardev.describe()]).toEqual([true, 'udp']);
     chardev.write(Buffer.from('one'));
