@@ -24,6 +24,32 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
+/**
+ * Linux before 6.3 numbers consoles without a lock: two controllers that are probed at the same time may give theirs
+ * the same number, and one of them is then no /dev/hvcN, under QEMU as here. Waits for `consoles` of them; where a
+ * number is not unique, the driver leaves all of their controllers and takes one after the other.
+ * @returns whether it had to
+ * @throws Error when not all consoles appear: a message of the device was lost
+ */
+export async function separateConsoles(vm: VmProcess, consoles: number): Promise<boolean> {
+  const ports = '/sys/kernel/debug/virtio-ports';
+  const driver = '/sys/bus/virtio/drivers/virtio_console';
+  const wait = (count: number): string =>
+    `n=0; while [ $(cat ${ports}/* | grep -c 'is_console: yes') != ${count} ] && [ $n -lt 60 ]; do n=$((n+1)); sleep 1; done`;
+  await vm.run('[ -d /sys/kernel/debug/virtio-ports ] || mount -t debugfs none /sys/kernel/debug');
+  const list = await vm.run(
+    `${wait(consoles)}; for p in $(cd ${ports}; grep -l 'is_console: yes' *); do echo $(sed -n 's/console_vtermno: //p' ${ports}/$p) $(basename $(readlink -f /sys/class/virtio-ports/$p/device)); done`,
+  );
+  const found = list.split('\n').map((line) => line.split(' '));
+  if (found.length !== consoles) throw new Error(`${consoles} consoles expected in the guest:\n${list}`);
+  if (new Set(found.map(([number]) => number)).size === consoles) return false;
+  const controllers = [...new Set(found.map(([, controller]) => controller!))];
+  for (const controller of controllers) await vm.run(`echo ${controller} >${driver}/unbind`);
+  for (const [at, controller] of controllers.entries())
+    await vm.run(`echo ${controller} >${driver}/bind; ${wait(at + 1)}; sleep 1`);
+  return true;
+}
+
 /** A case that takes longer than this has hung. */
 const CASE_LIMIT = 900_000;
 
@@ -59,6 +85,10 @@ export async function runPaths(options: {
   const results: PathResult[] = [];
   try {
     await vm.shell();
+    if (await separateConsoles(vm, 2))
+      options.progress?.(
+        `${peer}: the guest had given both consoles one number, and has bound their driver anew`,
+      );
     const list = await vm.run('for p in /sys/class/virtio-ports/*; do echo ${p##*/} $(cat $p/name); done');
     const nodes = new Map<string, string>();
     for (const line of list.split('\n')) {
