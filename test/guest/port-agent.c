@@ -287,9 +287,11 @@ static void call_sigio(struct request *r) {
   }
   char text[64];
   name_events(text, last_band);
-  answer(r, sigio_count ? "some %s" : "none", text);
+  const int some = sigio_count != 0;
+  /* Forgotten before the answer: the next may come as soon as the host has read it. */
   sigio_count = 0;
   last_band = 0;
+  answer(r, some ? "some %s" : "none", text);
 }
 
 /* nonblock FD on|off */
