@@ -338,6 +338,9 @@ class MachineBoard implements PcBoard {
     this.placed = [];
     for (const device of [...devices].reverse()) await device.close?.();
     await this.backends.close();
+    const { kernel, initrd } = this.#parts.files;
+    await kernel?.close();
+    await initrd?.close();
   }
 
   async #boot(): Promise<void> {

@@ -11,37 +11,63 @@ import type { PlatformInfo } from '../pc/info.ts';
 import { blamed } from '../qapi/parse-command-line.ts';
 import type { EntryState } from '../x86/cpu.ts';
 import type { FileSource, MachineConfig } from './config.ts';
-import type { MachineHost } from './host.ts';
+import type { MachineHost, OpenFile } from './host.ts';
 import { VERSION } from './version.ts';
 
-/** The files that a boot needs, read once. */
-export interface BootFiles {
-  readonly kernel: Uint8Array | undefined;
-  readonly initrd: Uint8Array | undefined;
-}
+/** What -kernel or -initrd names. Between boots only what a program has handed over is kept in memory. */
+export class BootFile {
+  readonly #source: OpenFile | Uint8Array;
+  /** What was read to see that there is something, for the first boot. */
+  #first: Uint8Array | undefined;
 
-/** Reads the files of -kernel and -initrd. Fails with the option, the file and the reason. */
-export async function readBootFiles(config: MachineConfig, host: MachineHost): Promise<BootFiles> {
-  return {
-    kernel: await read('-kernel', config.kernel, host),
-    initrd: await read('-initrd', config.initrd, host),
-  };
-}
-
-async function read(
-  option: string,
-  source: FileSource | undefined,
-  host: MachineHost,
-): Promise<Uint8Array | undefined> {
-  if (source === undefined || typeof source !== 'string') return source;
-  let content: Uint8Array;
-  try {
-    content = await host.readFile(source);
-  } catch (error) {
-    throw blamed(`${option} ${source}`, error);
+  private constructor(source: OpenFile | Uint8Array, first: Uint8Array | undefined) {
+    this.#source = source;
+    this.#first = first;
   }
-  if (content.length === 0) throw new UsageError(`${option} ${source}: the file is empty`);
-  return content;
+
+  /** @throws UsageError for an empty file, HostError for one that cannot be read: with the option, and why */
+  static async open(option: string, source: FileSource, host: MachineHost): Promise<BootFile> {
+    if (typeof source !== 'string') return new BootFile(source, undefined);
+    let file: OpenFile;
+    let content: Uint8Array;
+    try {
+      file = await host.openFile(source);
+      content = await file.read();
+    } catch (error) {
+      throw blamed(`${option} ${source}`, error);
+    }
+    if (content.length > 0) return new BootFile(file, content);
+    await file.close();
+    throw new UsageError(`${option} ${source}: the file is empty`);
+  }
+
+  async content(): Promise<Uint8Array> {
+    const first = this.#first;
+    this.#first = undefined;
+    return first ?? ('read' in this.#source ? await this.#source.read() : this.#source);
+  }
+
+  async close(): Promise<void> {
+    if ('read' in this.#source) await this.#source.close();
+  }
+}
+
+export interface BootFiles {
+  readonly kernel: BootFile | undefined;
+  readonly initrd: BootFile | undefined;
+}
+
+/** Opens the files of -kernel and -initrd. Fails with the option, the file and the reason. */
+export async function openBootFiles(config: MachineConfig, host: MachineHost): Promise<BootFiles> {
+  const open = async (option: string, source: FileSource | undefined): Promise<BootFile | undefined> =>
+    source === undefined ? undefined : BootFile.open(option, source, host);
+  const kernel = await open('-kernel', config.kernel);
+  try {
+    return { kernel, initrd: await open('-initrd', config.initrd) };
+  } catch (error) {
+    await kernel?.close();
+    throw error;
+  }
 }
 
 /**
@@ -64,8 +90,8 @@ export async function loadGuest(
   const name = typeof config.kernel === 'string' ? ` ${config.kernel}` : '';
   try {
     return await loadLinux(memory, {
-      kernel: files.kernel,
-      initrd: files.initrd,
+      kernel: await files.kernel.content(),
+      initrd: await files.initrd?.content(),
       cmdline: config.append,
       e820: firmwareE820(memory, info),
       rsdp: config.acpi ? tables.rsdp : 0,

@@ -3,7 +3,7 @@ import { Tracer } from '../core/trace.ts';
 import { Backends } from './backends.ts';
 import type { PcBoard } from './board.ts';
 import { buildBoard } from './board.ts';
-import { readBootFiles } from './boot.ts';
+import { openBootFiles } from './boot.ts';
 import { MachineClock } from './clock.ts';
 import type { MachineConfig } from './config.ts';
 import type { MachineHost } from './host.ts';
@@ -41,7 +41,7 @@ export async function createMachineFrom(
     ...(counted === undefined ? {} : { block: counted }),
   });
   for (const note of config.notes) host.warn(note);
-  const boot = await readBootFiles(config, host);
+  const boot = await openBootFiles(config, host);
   const icount =
     config.icount === undefined
       ? undefined
@@ -80,6 +80,8 @@ export async function createMachineFrom(
     return { machine, board };
   } catch (error) {
     await backends.close().catch(() => {});
+    await boot.kernel?.close();
+    await boot.initrd?.close();
     closeTrace();
     throw error;
   }

@@ -7,7 +7,7 @@ import type { RamRegion } from '../core/memory.ts';
 import { GuestMemory } from '../core/memory.ts';
 import type { CpuBus, CpuInterface, EntryState, RunResult } from '../x86/cpu.ts';
 import { ramRegions } from './ram.ts';
-import type { CpuRequest, MachineHost } from './host.ts';
+import type { CpuRequest, MachineHost, OpenFile } from './host.ts';
 
 /** Runs `program` as if it were guest code: each call is one turn of `run`. */
 export class FakeCpu implements CpuInterface {
@@ -102,6 +102,10 @@ export class FakeHost implements MachineHost {
     const file = this.files.get(path);
     if (file !== undefined) return Promise.resolve(file);
     return Promise.reject(new HostError(`Could not open '${path}': No such file or directory`));
+  }
+  async openFile(path: string): Promise<OpenFile> {
+    await this.readFile(path);
+    return { read: () => this.readFile(path), close: async () => {} };
   }
   openRandom(path: string): ReturnType<MachineHost['openRandom']> {
     if (!this.files.has(path)) throw new HostError(`Could not open '${path}': No such file or directory`);

@@ -28,6 +28,13 @@ export interface CpuRequest {
 /** Opens a netdev back end; `warn` goes to the user. */
 export type NetdevFactory = (config: NetdevConfig, warn: (message: string) => void) => Promise<Netdev>;
 
+/** A file whose content is wanted again later; it may be replaced or deleted meanwhile. */
+export interface OpenFile {
+  /** All of it; rejects with a `HostError`. */
+  read(): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
+
 export interface MachineHost extends Yielder {
   readonly time: TimeSource;
   /** The host's time zone, in milliseconds east of UTC. */
@@ -36,6 +43,8 @@ export interface MachineHost extends Yielder {
   readonly char: CharHost;
   /** Content of a file; rejects with a `HostError` whose message ends in the reason. */
   readFile(path: string): Promise<Uint8Array>;
+  /** Opens a file to be read several times; rejects with a `HostError`. */
+  openFile(path: string): Promise<OpenFile>;
   /** A file that is read on and on, for -object rng-random; opens or throws a `HostError`. */
   openRandom(path: string): { fill(view: Uint8Array): Promise<void>; close(): Promise<void> };
   /** Fills with random bytes fit for keys. */

@@ -1,12 +1,22 @@
 /** Node.js as the host of a machine: time, files, terminal, sockets, random numbers, and the compiled runtime. */
 import * as fs from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v8 from 'node:v8';
 import * as zlib from 'node:zlib';
 import type { KernelCache } from '../../boot/linux.ts';
 import { HostError } from '../../core/errors.ts';
-import type { MachineHost } from '../../machine/host.ts';
+import type { MachineHost, OpenFile } from '../../machine/host.ts';
 import { createProcessor } from '../../machine/processor.ts';
 import type { WakeUp } from '../../machine/run.ts';
 import { createNetdev } from '../../net/create.ts';
@@ -96,6 +106,42 @@ function read(fd: number, buffer: Uint8Array): Promise<number> {
   );
 }
 
+/** A pipe can be read but once, so that its content is kept. */
+async function openFile(path: string): Promise<OpenFile> {
+  const failed = (error: unknown): HostError => hostError(`Could not open '${path}'`, error);
+  try {
+    const file = await open(path, 'r');
+    if (!(await file.stat()).isFile()) {
+      const content = await file.readFile().finally(() => file.close());
+      return { read: () => Promise.resolve(content), close: () => Promise.resolve() };
+    }
+    return {
+      read: async () => {
+        try {
+          return await readWhole(file);
+        } catch (error) {
+          throw failed(error);
+        }
+      },
+      close: () => file.close(),
+    };
+  } catch (error) {
+    throw failed(error);
+  }
+}
+
+async function readWhole(file: FileHandle): Promise<Uint8Array> {
+  const { size } = await file.stat();
+  const content = new Uint8Array(size);
+  for (let at = 0; at < size; ) {
+    const { bytesRead } = await file.read(content, at, size - at, at);
+    // it has become shorter under our hands
+    if (bytesRead === 0) return content.subarray(0, at);
+    at += bytesRead;
+  }
+  return content;
+}
+
 function openLog(path: string): { line(text: string): void; close(): void } {
   let fd: number;
   try {
@@ -152,6 +198,7 @@ export function nodeMachineHost(
         throw hostError(`Could not open '${path}'`, error);
       }
     },
+    openFile,
     openRandom,
     random: fillRandom,
     decompress: {
