@@ -211,6 +211,7 @@ export class CodeCache {
     setUint64(this.#view, address + 16, nextPage < 0 ? 0 : nextPage * 4096 + 1);
     this.#view.setUint32(address + 24, targets, true);
     this.#view.setUint32(address + L.BLOCK_STATE, nextPage < 0 ? 0 : 1, true);
+    this.#view.setUint32(address + L.BLOCK_LINK + 8, 0, true);
     const block: Block = {
       physical,
       mode,

@@ -269,12 +269,18 @@ export const RECORDS = 31457280;
 export const RECORDS_END = 132120576;
 
 /** Bytes of a block's header in RECORDS; its records follow. */
-export const BLOCK_HEADER = 32;
+export const BLOCK_HEADER = 48;
 /**
  * u32 in the header: not 0 when the interpreter has to look it up again by its physical address, because it is gone, has a
  * region, or lies in two pages.
  */
 export const BLOCK_STATE = 28;
+/**
+ * In the header, where control went after the block last: u64 linear address, u32 JUMP_GENERATION then (0 = nothing is
+ * known yet), u32 block. A jump cache of one entry that lies where the interpreter is anyhow: looking further away
+ * nearly always misses the host's own cache.
+ */
+export const BLOCK_LINK = 32;
 /** How many targets of an indirect branch are remembered for the translator; a power of two. */
 export const TARGETS = 8;
 

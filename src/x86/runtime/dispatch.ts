@@ -10,6 +10,7 @@ import {
   ATTENTION_STOP,
   ATTENTION_TRAP,
   BLOCK_HEADER,
+  BLOCK_LINK,
   BLOCK_STATE,
   BREAK,
   BUDGET,
@@ -86,6 +87,9 @@ const BLOCK_COUNTDOWN = 0;
 const BLOCK_NEXT_PAGE = 16;
 /** u32: where the last few targets of an indirect jump or call at the end go (TARGETS of u64 each), or 0. */
 const BLOCK_TARGETS = 24;
+// Of BLOCK_LINK.
+const LINK_GENERATION = BLOCK_LINK + 8;
+const LINK_BLOCK = BLOCK_LINK + 12;
 
 /** Why `run` came back: RunResult of cpu.ts. */
 const RESULT_BUDGET = 0;
@@ -194,6 +198,10 @@ function interpretRest(): void {
 export function run(): i32 {
   forgetTsc();
   let interpretOnce = false;
+  // The block that the interpreter has just run, or 0; and the mode and generation in which it was found.
+  let last = 0;
+  let lastMode = 0;
+  let lastGeneration: u32 = 0;
   for (;;) {
     const shadow = load<i32>(SHADOW);
     const attention = load<i32>(ATTENTION);
@@ -209,12 +217,26 @@ export function run(): i32 {
     if ((mode & MODE_CODE) != 2) linear &= 0xffffffff;
     const jump = JUMP_CACHE + ((<i32>(linear ^ (linear >> 12)) & (JUMP_CACHE_ENTRIES - 1)) << 4);
     const generation = JUMP_GENERATION + ((mode & MODE_CPL3) >> JUMP_GENERATION_SHIFT);
-    const stamp = (load<u32>(generation) << 9) | mode;
+    const now = load<u32>(generation);
+    const stamp = (now << 9) | mode;
     const single = (shadow | (attention & (ATTENTION_TRAP | ATTENTION_DEBUG))) != 0;
+    // In the same generation no block's memory has been used anew.
+    const linked = last != 0 && lastMode == mode && lastGeneration == now && !single;
+    if (linked && load<u64>(last, BLOCK_LINK) == linear && load<u32>(last, LINK_GENERATION) == now) {
+      const block = load<i32>(last, LINK_BLOCK);
+      const countdown = load<i32>(block, BLOCK_COUNTDOWN) - 1;
+      if (load<i32>(block, BLOCK_STATE) == 0 && countdown != 0) {
+        store<i32>(block, countdown, BLOCK_COUNTDOWN);
+        interpretBlock(block, countdown, linear & ~0xfff, false);
+        last = block;
+        continue;
+      }
+    }
     if (load<u64>(jump) == linear && load<u32>(jump, 8) == stamp && !single) {
       const found = load<i32>(jump, 12);
       if (found >= 0) {
         if (!interpretOnce) {
+          last = 0;
           interpretOnce = !enterRegion(found, linear & ~0xfff, 0);
           continue;
         }
@@ -222,6 +244,14 @@ export function run(): i32 {
         const block = found & ~JUMP_TO_BLOCK;
         const countdown = load<i32>(block, BLOCK_COUNTDOWN) - 1;
         if (load<i32>(block, BLOCK_STATE) == 0 && countdown != 0) {
+          if (linked) {
+            store<u64>(last, linear, BLOCK_LINK);
+            store<u32>(last, now, LINK_GENERATION);
+            store<i32>(last, block, LINK_BLOCK);
+          }
+          last = block;
+          lastMode = mode;
+          lastGeneration = now;
           store<i32>(block, countdown, BLOCK_COUNTDOWN);
           interpretOnce = false;
           interpretBlock(block, countdown, linear & ~0xfff, false);
@@ -229,6 +259,7 @@ export function run(): i32 {
         }
       }
     }
+    last = 0;
     const tlb = load<i32>(TLB_BASE) + ((<i32>(linear >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
     let physical: i64;
     if (load<u64>(tlb, TLB_EXEC) == (linear & ~0xfff))
