@@ -5,6 +5,15 @@
 /** Start of the architectural state. */
 export const STATE = 1024;
 
+/**
+ * Pages that accesses in the loops of the running region were in last time, cleared as a region is entered (Memo in
+ * translator/memory.ts), 32 bytes each: u64: what to compare, 0 = nothing yet; u64: page; i32: addend as in the TLB.
+ */
+export const MEMOS = 512;
+export const MEMO_PAGE = 8;
+export const MEMO_ADDEND = 16;
+export const MAX_MEMOS = 16;
+
 /** RAX RCX RDX RBX RSP RBP RSI RDI R8..R15, 8 bytes each. */
 export const GPR = 1024;
 export const RAX = 1024;

@@ -15,6 +15,8 @@ export interface Group {
   /** The registers in them, or -1. */
   readonly base: number;
   readonly index: number;
+  /** The index register holds a zero-extended byte. */
+  readonly narrow: boolean;
   low: number;
   high: number;
   write: boolean;
@@ -60,6 +62,8 @@ class Grouping {
   readonly #page: number;
   /** By how much registers have changed since the groups that they take part in began. */
   readonly #deltas = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+  /** The register that was last made a zero-extended byte and has not changed since, or -1. */
+  #narrow = -1;
   /** The groups that may still grow. */
   #open: Group[] = [];
 
@@ -73,6 +77,7 @@ class Grouping {
       const effects = effectsOf(insn);
       // what the runtime does may change who may access what
       this.#open = [];
+      this.#narrow = -1;
       if (effects === undefined) return NOTHING;
       for (const reg of effects.writes) this.#deltas[reg] = 0;
       const operand = insn.operands[0];
@@ -115,7 +120,8 @@ class Grouping {
     const low = group === undefined ? offset : Math.min(group.low, offset);
     const high = group === undefined ? end : Math.max(group.high, end);
     if (group === undefined || high - low > MAX_SPAN) {
-      group = { key, base, index, low: offset, high: end, write, accesses: 1, pointer: undefined };
+      const narrow = index >= 0 && index === this.#narrow;
+      group = { key, base, index, narrow, low: offset, high: end, write, accesses: 1, pointer: undefined };
       open[at] = group;
     } else {
       group.low = low;
@@ -129,6 +135,7 @@ class Grouping {
   /** A register changes, by no constant: nothing can join the groups that it takes part in. */
   #changed(reg: number): void {
     this.#deltas[reg] = 0;
+    if (reg === this.#narrow) this.#narrow = -1;
     const open = this.#open;
     let kept = 0;
     for (const group of open) if (group.base !== reg && group.index !== reg) open[kept++] = group;
@@ -137,44 +144,46 @@ class Grouping {
 
   /** Takes note of the registers that an instruction changes. */
   #advance(insn: Insn, { operands, registers, stackDelta }: Summary): void {
-    if (operands.length > 0 && this.#changesByConstant(insn)) return;
+    const first = insn.operands[0];
+    const step = first?.size === 8 ? constantStep(insn) : undefined;
+    if (step !== undefined) {
+      const delta = this.#deltas[first!.reg]! + step;
+      if (Number.isSafeInteger(delta)) {
+        this.#deltas[first!.reg] = delta;
+        if (first!.reg === this.#narrow) this.#narrow = -1;
+        return;
+      }
+    }
     for (const position of operands) {
       const operand = insn.operands[position];
       if (operand?.kind === 'gpr') this.#changed(operand.reg);
     }
     for (const reg of registers) this.#changed(reg);
     if (stackDelta !== undefined) this.#deltas[RSP]! += stackDelta;
+    if (insn.def.name === 'movzx' && first !== undefined && first.size >= 4 && insn.operands[1]?.size === 1)
+      this.#narrow = first.reg;
   }
+}
 
-  /** Whether all that an instruction changes is its first operand, by a constant; takes note of that. */
-  #changesByConstant({ def, operands, mem, addrsize }: Insn): boolean {
-    const first = operands[0];
-    if (first?.kind !== 'gpr' || first.size !== 8) return false;
-    let by: number;
-    switch (def.name) {
-      case 'inc':
-        by = 1;
-        break;
-      case 'dec':
-        by = -1;
-        break;
-      case 'add':
-      case 'sub': {
-        const second = operands[1];
-        if (second?.kind !== 'imm') return false;
-        by = def.name === 'add' ? Number(second.value) : -Number(second.value);
-        break;
-      }
-      case 'lea':
-        if (mem === undefined || mem.base !== first.reg || mem.index >= 0 || addrsize !== 8) return false;
-        by = Number(mem.disp);
-        break;
-      default:
-        return false;
+/** By what an instruction changes its first operand, a general register of 4 or 8 bytes, if that is all it changes. */
+export function constantStep({ def, operands, mem, addrsize }: Insn): number | undefined {
+  const first = operands[0];
+  if (first?.kind !== 'gpr' || first.size < 4) return undefined;
+  switch (def.name) {
+    case 'inc':
+      return 1;
+    case 'dec':
+      return -1;
+    case 'add':
+    case 'sub': {
+      const second = operands[1];
+      if (second?.kind !== 'imm') return undefined;
+      return def.name === 'add' ? Number(second.value) : -Number(second.value);
     }
-    const delta = this.#deltas[first.reg]! + by;
-    if (!Number.isSafeInteger(delta)) return false;
-    this.#deltas[first.reg] = delta;
-    return true;
+    case 'lea':
+      if (mem === undefined || mem.base !== first.reg || mem.index >= 0 || addrsize !== 8) return undefined;
+      return Number(mem.disp);
+    default:
+      return undefined;
   }
 }

@@ -7,10 +7,12 @@ import type { FunctionBuilder } from '../../wasm/function.ts';
 import * as w from '../../wasm/ops.ts';
 import * as L from '../layout.ts';
 import { type RuntimeImports, type Size, storeBySize } from '../semantics/emitter.ts';
-import type { Member, Memberships } from './groups.ts';
+import type { Group, Member, Memberships } from './groups.ts';
 import { type FlagState, RegionState } from './state.ts';
+import type { Steadiness } from './steadiness.ts';
 
 const PAGE_MASK = -4096n;
+const PAGE_OFFSET = 0xfff;
 const SLOW_STORES = { 1: 'storeSlow8', 2: 'storeSlow16', 4: 'storeSlow32', 8: 'storeSlow64' } as const;
 
 export interface MemoryOptions {
@@ -22,6 +24,18 @@ export interface MemoryOptions {
   readonly patient: boolean;
 }
 
+/**
+ * The page that an access or group in a loop was in last time, as the TLB had it. Good for as long as the region runs
+ * on: while nothing but RAM is accessed no mapping changes, and loops that call the runtime for more have no memos.
+ * Kept in memory: locals would take registers from the loop.
+ */
+interface Memo {
+  /** Address of the entry in MEMOS. */
+  readonly at: number;
+  /** What is compared is the address of the page's last operand; else the page, and a bound on the offset in it. */
+  readonly aligned: boolean;
+}
+
 export abstract class RegionMemory extends RegionState {
   readonly #options: MemoryOptions;
   /** The present instruction's accesses that are checked together with others, and where their addresses are. */
@@ -31,15 +45,19 @@ export abstract class RegionMemory extends RegionState {
   /** Locals for the pointers of the block's groups, and how many of them are taken. */
   readonly #pointerLocals: LocalGet[] = [];
   #pointersTaken = 0;
+  /** Of the innermost loop around the block. */
+  #steadiness: Steadiness | undefined;
+  #memos = 0;
 
   constructor(f: FunctionBuilder, runtime: RuntimeImports, options: MemoryOptions) {
     super(f, runtime);
     this.#options = options;
   }
 
-  override beginBlock(page: number, flags: FlagState | undefined): void {
+  override beginBlock(page: number, flags: FlagState | undefined, steadiness?: Steadiness): void {
     super.beginBlock(page, flags);
     this.#pointersTaken = 0;
+    this.#steadiness = steadiness;
   }
 
   /** Another instruction begins. */
@@ -59,10 +77,83 @@ export abstract class RegionMemory extends RegionState {
   }
 
   /** The address in our memory of the byte at `va`; leaves the region if the TLB does not have all of [va, va + size). */
-  #find(va: LocalGet, size: number, tag: number): Expr {
-    const probe = this.#probe(va, size, tag);
-    this.failIf(w.ne(probe.tag, probe.page));
-    return inMemory(va, probe.entry);
+  #find(va: LocalGet, size: number, tag: number, member: Member | undefined): Expr {
+    const memo = member === undefined ? undefined : this.#memoOf(member.group, size);
+    const find = (): LocalGet => {
+      const probe = this.#probe(va, size, tag);
+      this.failIf(w.ne(probe.tag, probe.page));
+      return probe.entry;
+    };
+    if (memo === undefined) return inMemory(va, find());
+    this.f.ifRarely(w.eqz(inMemo(memo, va, size)), () => {
+      this.#remember(memo, va, size, w.load32(find(), L.TLB_ADDEND));
+    });
+    return w.add(w.wrap(va), w.load32(w.i32(0), memo.at + L.MEMO_ADDEND));
+  }
+
+  /** A memo for a group that is likely to stay in its page while the loop goes round. */
+  #memoOf({ base, index, narrow }: Group, size: number): Memo | undefined {
+    const steady = this.#steadiness;
+    if (steady === undefined || this.#memos === L.MAX_MEMOS) return undefined;
+    if (base >= 0 && steady[base] !== true) return undefined;
+    if (index >= 0 && !narrow && steady[index] !== true) return undefined;
+    // what is aligned to its own size does not cross the border of a page
+    return { at: L.MEMOS + 32 * this.#memos++, aligned: size <= 16 && (size & (size - 1)) === 0 };
+  }
+
+  /** Code that forgets the pages that another region has left behind; runs before all other code. */
+  #clearMemos(): void {
+    for (let i = 0; i < this.#memos; i++) this.f.store64(w.i32(0), w.i64(0), L.MEMOS + 32 * i);
+  }
+
+  /**
+   * Looks `size` bytes at `va` up: runs `found` with their address in our memory, or `missed` when the TLB does not have
+   * them in one page (only in a patient region: others leave then).
+   */
+  #locate(
+    va: LocalGet,
+    size: number,
+    tag: number,
+    member: Member | undefined,
+    found: (address: Expr) => void,
+    missed: () => void,
+  ): void {
+    const { f } = this;
+    if (!this.#options.patient) return found(this.#find(va, size, tag, member));
+    const memo = member === undefined ? undefined : this.#memoOf(member.group, size);
+    const lookUp = (): void => {
+      const probe = this.#probe(va, size, tag);
+      f.if(
+        w.eq(probe.tag, probe.page),
+        () => {
+          const addend = this.tmp(w.load32(probe.entry, L.TLB_ADDEND));
+          if (memo !== undefined) this.#remember(memo, va, size, addend);
+          found(w.add(w.wrap(va), addend));
+        },
+        missed,
+        true,
+      );
+    };
+    if (memo === undefined) return lookUp();
+    const direct = w.add(w.wrap(va), w.load32(w.i32(0), memo.at + L.MEMO_ADDEND));
+    f.if(inMemo(memo, va, size), () => found(direct), lookUp, true);
+  }
+
+  /** Makes a memo of the page of `va`. */
+  #remember({ at, aligned }: Memo, va: LocalGet, size: number, addend: Expr): void {
+    const { f } = this;
+    const zero = w.i32(0);
+    f.store32(zero, addend, at + L.MEMO_ADDEND);
+    if (aligned) f.store64(zero, w.xor(w.or(va, w.i64(PAGE_OFFSET)), w.i64(size - 1)), at);
+    else {
+      f.store64(zero, w.and(va, w.i64(PAGE_MASK)), at + L.MEMO_PAGE);
+      f.store64(zero, w.i64(PAGE_OFFSET + 2 - size), at);
+    }
+  }
+
+  override loadState(): void {
+    super.loadState();
+    this.#clearMemos();
   }
 
   override linear(size: number, write: boolean, ea?: Expr): LocalGet {
@@ -87,16 +178,11 @@ export abstract class RegionMemory extends RegionState {
     };
   }
 
-  /** The group that an access belongs to, if it has several members. */
+  /** The group that an access belongs to. */
   #memberOf(va: LocalGet): Member | undefined {
     if (this.#memberships === undefined) return undefined;
-    const member =
-      va === this.#operandAddress
-        ? this.#memberships.operand
-        : this.#stackAddresses.includes(va)
-          ? this.#memberships.stack
-          : undefined;
-    return member !== undefined && member.group.accesses > 1 ? member : undefined;
+    if (va === this.#operandAddress) return this.#memberships.operand;
+    return this.#stackAddresses.includes(va) ? this.#memberships.stack : undefined;
   }
 
   /**
@@ -105,32 +191,31 @@ export abstract class RegionMemory extends RegionState {
    */
   #grouped(
     va: LocalGet,
-    { group, offset }: Member,
+    member: Member,
     write: boolean,
     direct: (address: Expr) => void,
     alone: () => void,
   ): void {
     const { f } = this;
+    const { group, offset } = member;
     let { pointer } = group;
     if (pointer === undefined) {
       const target = (this.#pointerLocals[this.#pointersTaken++] ??= f.local('i32'));
       pointer = group.pointer = target;
       const span = group.high - group.low;
       const low = group.low === offset ? va : this.tmp(w.add(va, w.i64(group.low - offset)));
-      const tag = group.write ? L.TLB_WRITE : L.TLB_READ;
-      if (this.#options.patient) {
-        const probe = this.#probe(low, span, tag);
-        f.if(
-          w.eq(probe.tag, probe.page),
-          () => f.set(target, inMemory(low, probe.entry)),
-          () => {
-            const kind = !group.write ? 0 : write ? 1 : 2;
-            f.set(target, this.rt('groupSlow', low, w.i32(span), w.i32(kind), w.i32(this.#options.id)));
-            if (!this.#options.scattered) this.failIf(w.eqz(target));
-          },
-          true,
-        );
-      } else f.set(target, this.#find(low, span, tag));
+      this.#locate(
+        low,
+        span,
+        group.write ? L.TLB_WRITE : L.TLB_READ,
+        member,
+        (address) => f.set(target, address),
+        () => {
+          const kind = !group.write ? 0 : write ? 1 : 2;
+          f.set(target, this.rt('groupSlow', low, w.i32(span), w.i32(kind), w.i32(this.#options.id)));
+          if (!this.#options.scattered) this.failIf(w.eqz(target));
+        },
+      );
     }
     const address = w.displaced(pointer, offset - group.low);
     if (this.#options.scattered) f.if(pointer, () => direct(address), alone);
@@ -139,7 +224,7 @@ export abstract class RegionMemory extends RegionState {
 
   protected readPointer(va: LocalGet, size: number): Expr {
     const member = this.#memberOf(va);
-    if (member === undefined) return this.#readAlone(va, size);
+    if (member === undefined || member.group.accesses === 1) return this.#readAlone(va, size, member);
     let address: Expr = w.i32(0);
     if (this.#options.scattered) {
       const any = this.f.temporary('i32');
@@ -148,7 +233,7 @@ export abstract class RegionMemory extends RegionState {
         member,
         false,
         (direct) => this.f.set(any, direct),
-        () => this.f.set(any, this.#readAlone(va, size)),
+        () => this.f.set(any, this.#readAlone(va, size, undefined)),
       );
       address = any;
     } else
@@ -162,19 +247,20 @@ export abstract class RegionMemory extends RegionState {
     return address;
   }
 
-  #readAlone(va: LocalGet, size: number): Expr {
+  #readAlone(va: LocalGet, size: number, member: Member | undefined): Expr {
     const { f } = this;
-    if (!this.#options.patient) return this.#find(va, size, L.TLB_READ);
-    const { entry, tag, page } = this.#probe(va, size, L.TLB_READ);
+    if (!this.#options.patient) return this.#find(va, size, L.TLB_READ, member);
     const address = f.temporary('i32');
-    f.if(
-      w.eq(tag, page),
-      () => f.set(address, inMemory(va, entry)),
+    this.#locate(
+      va,
+      size,
+      L.TLB_READ,
+      member,
+      (found) => f.set(address, found),
       () => {
         f.set(address, this.rt('loadSlow', va, w.i32(size)));
         this.failIf(w.eqz(address));
       },
-      true,
     );
     return address;
   }
@@ -182,8 +268,8 @@ export abstract class RegionMemory extends RegionState {
   protected writeMemory(va: LocalGet, size: number, x: Expr): void {
     const value = this.tmp(x);
     const member = this.#memberOf(va);
-    if (member === undefined || !member.group.write) {
-      this.#writeAlone(va, size, value);
+    if (member === undefined || member.group.accesses === 1 || !member.group.write) {
+      this.#writeAlone(va, size, value, member?.group.accesses === 1 ? member : undefined);
       return;
     }
     this.#grouped(
@@ -191,20 +277,18 @@ export abstract class RegionMemory extends RegionState {
       member,
       true,
       (address) => storeBySize(this.f, address, size, value),
-      () => this.#writeAlone(va, size, value),
+      () => this.#writeAlone(va, size, value, undefined),
     );
   }
 
-  #writeAlone(va: LocalGet, size: number, value: LocalGet): void {
+  #writeAlone(va: LocalGet, size: number, value: LocalGet, member: Member | undefined): void {
     const { f } = this;
-    if (!this.#options.patient) {
-      storeBySize(f, this.#find(va, size, L.TLB_WRITE), size, value);
-      return;
-    }
-    const { entry, tag, page } = this.#probe(va, size, L.TLB_WRITE);
-    f.if(
-      w.eq(tag, page),
-      () => storeBySize(f, inMemory(va, entry), size, value),
+    this.#locate(
+      va,
+      size,
+      L.TLB_WRITE,
+      member,
+      (address) => storeBySize(f, address, size, value),
       () => {
         const done =
           size === 16
@@ -217,13 +301,13 @@ export abstract class RegionMemory extends RegionState {
             : this.rt(SLOW_STORES[size as Size], va, value);
         this.failIf(w.eqz(done));
       },
-      true,
     );
   }
 
   protected updatePointer(va: LocalGet, size: number): { address: Expr; done: () => void } {
     const member = this.#memberOf(va);
-    if (member === undefined || !member.group.write) return this.#updateAlone(va, size);
+    if (member === undefined || !member.group.write) return this.#updateAlone(va, size, undefined);
+    if (member.group.accesses === 1) return this.#updateAlone(va, size, member);
     if (!this.#options.scattered) {
       let address: Expr = w.i32(0);
       this.#grouped(
@@ -243,7 +327,7 @@ export abstract class RegionMemory extends RegionState {
       true,
       (direct) => this.f.set(any, direct),
       () => {
-        const { address, done } = this.#updateAlone(va, size);
+        const { address, done } = this.#updateAlone(va, size, undefined);
         this.f.set(any, address);
         commit = done;
       },
@@ -252,20 +336,25 @@ export abstract class RegionMemory extends RegionState {
     return { address: any, done: () => this.f.ifRarely(isBounce, commit) };
   }
 
-  #updateAlone(va: LocalGet, size: number): { address: LocalGet; done: () => void } {
+  #updateAlone(
+    va: LocalGet,
+    size: number,
+    member: Member | undefined,
+  ): { address: LocalGet; done: () => void } {
     const { f } = this;
     if (!this.#options.patient)
-      return { address: this.tmp(this.#find(va, size, L.TLB_WRITE)), done: () => undefined };
-    const { entry, tag, page } = this.#probe(va, size, L.TLB_WRITE);
+      return { address: this.tmp(this.#find(va, size, L.TLB_WRITE, member)), done: () => undefined };
     const address = f.temporary('i32');
-    f.if(
-      w.eq(tag, page),
-      () => f.set(address, inMemory(va, entry)),
+    this.#locate(
+      va,
+      size,
+      L.TLB_WRITE,
+      member,
+      (found) => f.set(address, found),
       () => {
         f.set(address, this.rt('rmwSlow', va, w.i32(size)));
         this.failIf(w.eqz(address));
       },
-      true,
     );
     return {
       address,
@@ -277,4 +366,11 @@ export abstract class RegionMemory extends RegionState {
 /** Where linear address `va` is in our memory, by the entry of the TLB that has it. */
 function inMemory(va: LocalGet, entry: LocalGet): Expr {
   return w.add(w.wrap(va), w.load32(entry, L.TLB_ADDEND));
+}
+
+/** Whether all of [va, va + size) lies in the page of a memo; while nothing is remembered it never does. */
+function inMemo({ at, aligned }: Memo, va: LocalGet, size: number): Expr {
+  const zero = w.i32(0);
+  if (aligned) return w.eq(w.or(va, w.i64(PAGE_OFFSET ^ (size - 1))), w.load64(zero, at));
+  return w.ltU(w.sub(va, w.load64(zero, at + L.MEMO_PAGE)), w.load64(zero, at));
 }

@@ -13,6 +13,7 @@ import type { RegionEmitter } from './emitter.ts';
 import { groupAccesses } from './groups.ts';
 import type { RegionBlock, Selection } from './region.ts';
 import type { FlagState } from './state.ts';
+import { type Steadiness, steadinessOf } from './steadiness.ts';
 import { type Item, type Loop, structure } from './structure.ts';
 
 /** A return is compared with this many return sites inside the region. */
@@ -196,11 +197,15 @@ class RegionWriter {
       const table = this.#blocks.map((_, i) => (chosen.includes(i) ? labels[i]! : first));
       f.brTable(this.#next, table, first);
     }
+    const steadiness =
+      loop === undefined || items.some((item) => typeof item !== 'number')
+        ? undefined
+        : steadinessOf(loop.blocks.map((block) => this.#blocks[block]!));
     this.#scopes.push({ labels, heads: loop?.heads ?? [], start, chooses });
     for (const item of items) {
       f.end();
       if (typeof item === 'number')
-        this.#block(this.#blocks[item]!, entries.has(item) ? undefined : this.#flagStates[item]);
+        this.#block(this.#blocks[item]!, entries.has(item) ? undefined : this.#flagStates[item], steadiness);
       else this.#sequence(item.body, entries, item);
     }
     this.#scopes.pop();
@@ -248,7 +253,7 @@ class RegionWriter {
     this.#leave(this.#blocks[target]!.offset, held);
   }
 
-  #block(region: RegionBlock, flags: FlagState | undefined): void {
+  #block(region: RegionBlock, flags: FlagState | undefined, steadiness: Steadiness | undefined): void {
     const f = this.#f;
     const e = this.#e;
     e.flow = {
@@ -266,7 +271,7 @@ class RegionWriter {
     };
     const { insns } = region;
     const records = region.block.address + L.BLOCK_HEADER;
-    e.beginBlock(region.page, flags);
+    e.beginBlock(region.page, flags, steadiness);
     if (e.pageLocal !== undefined) f.set(e.pageLocal, w.i64(region.page));
     f.set(e.budget, w.sub(e.budget, insns.length));
     const groups = groupAccesses(insns, region.page);
