@@ -79,7 +79,7 @@ export class CodeCache {
   #next = L.RECORDS;
   readonly #byIndex = new Map<number, Region>();
   /** Regions taken out of use; their table slots are given back when no region can be running. */
-  #retired: Region[] = [];
+  readonly #retired = new Set<Region>();
   flushes = 0;
   blocksDecoded = 0;
   insnsDecoded = 0;
@@ -296,6 +296,12 @@ export class CodeCache {
     (this.#engine.runtime.newGeneration as unknown as () => void)();
   }
 
+  /** The region in use with this table index; one that has been dropped may still be running, and complain. */
+  #inUse(index: number): Region | undefined {
+    const region = this.#byIndex.get(index);
+    return region === undefined || this.#retired.has(region) ? undefined : region;
+  }
+
   /** Takes a region out of use: its blocks are interpreted again. */
   #removeRegion(region: Region): void {
     for (const page of region.pages) this.#pages.get(page)?.regions.delete(region);
@@ -306,13 +312,13 @@ export class CodeCache {
       const at = this.#hashEntry(block.physical);
       if (this.#hashHolds(at, block)) this.#fill(at, block);
     }
-    this.#retired.push(region);
+    this.#retired.add(region);
     this.#newGeneration();
   }
 
   /** Accesses that the region with this index checks together were scattered; when that is common, it is made anew. */
   noteScattered(index: number): void {
-    const region = this.#byIndex.get(index);
+    const region = this.#inUse(index);
     if (region === undefined || region.expectsScattered || ++region.scattered !== MAX_SCATTERED) return;
     for (const block of region.blocks) {
       block.scattered = true;
@@ -323,7 +329,7 @@ export class CodeCache {
 
   /** The region with this index was left at accesses so often that it is made anew, to stay. */
   noteLeaves(index: number): void {
-    const region = this.#byIndex.get(index);
+    const region = this.#inUse(index);
     if (region === undefined || region.patient) return;
     for (const block of region.blocks) {
       block.patient = true;
@@ -389,7 +395,7 @@ export class CodeCache {
         this.#codeLines.fill(0, 2 * page, 2 * page + 2);
         this.#pageTable[page]! &= ~L.PAGE_CODE;
       }
-      for (const region of code.regions) if (region.pages[0] === page) this.#retired.push(region);
+      for (const region of code.regions) this.#retired.add(region);
     }
     this.#pages.clear();
     this.#newGeneration();
@@ -403,7 +409,7 @@ export class CodeCache {
       this.#byIndex.delete(region.index);
       this.#engine.release(region.index);
     }
-    this.#retired = [];
+    this.#retired.clear();
   }
 
   /** Drops decoded code in [gpa, gpa + length). For writes by devices; one may come amid the block that it changes. */

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { Tracer } from '../../src/core/trace.ts';
 import { buildCpuid } from '../../src/x86/cpuid.ts';
+import * as L from '../../src/x86/layout.ts';
 import { Processor } from '../../src/x86/processor.ts';
 import { bareBus } from './bare-bus.ts';
 
@@ -30,6 +31,11 @@ function machine(megabytes: number, code: string): Processor {
   );
   cpu.enter({ mode: 'long', rip: 0x10000n, rsp: 0x9000n, cr3: 0x1000n });
   return cpu;
+}
+
+/** MODE, part of the key of a block. */
+function modeOf(cpu: Processor): number {
+  return new DataView(cpu.engine.memory.buffer).getInt32(L.MODE, true);
 }
 
 function runToHalt(cpu: Processor): void {
@@ -68,4 +74,23 @@ it('a region that goes on missing the TLB is made anew, to stay', () => {
   expect(regions).toBeLessThan(8);
   expect(interpretedInstructions).toBeGreaterThan(1000);
   expect(interpretedInstructions).toBeLessThan(10_000);
+});
+
+it('a region that complains after it was dropped is not dropped again', () => {
+  const cpu = machine(2, LOOP);
+  let region: number | undefined;
+  // stopped amid the loop, so that it has a region
+  for (let i = 0; i < 100 && region === undefined; i++) {
+    cpu.run(50);
+    region = cpu.code.peek(0x1000a, modeOf(cpu))?.region?.region.index;
+  }
+  const index = region!;
+  cpu.code.invalidate(0x10);
+  // as from the runtime, while the region is still on the stack
+  cpu.code.noteLeaves(index);
+  for (let i = 0; i < 1000; i++) cpu.code.noteScattered(index);
+  cpu.code.releaseRetired();
+  const slots = Array.from({ length: 8 }, () => cpu.engine.allocate(null));
+  expect(new Set(slots).size).toBe(slots.length);
+  expect(slots).toContain(index);
 });

@@ -11,6 +11,7 @@ import {
 import type { Encoding } from './generator.ts';
 import type { Subject } from './guest.ts';
 import type { Random } from './random.ts';
+import { isLegacyPrefix } from '../../../src/x86/decode/decode.ts';
 import { undefinedFlags, undefinedResult } from './undefined-flags.ts';
 
 /** Data that a random instruction may touch lies in this part of the data area, across a page boundary. */
@@ -196,9 +197,10 @@ function operandBits(encoding: Encoding): number {
   const first = encoding.def.operandCodes[0] ?? '';
   if (first.endsWith('b') || first === 'AL') return 8;
   if (encoding.opsize !== undefined) return 8 * encoding.opsize;
-  const rex = encoding.bytes.find((byte, i) => (byte & 0xf0) === 0x40 && i < 4);
-  if (rex !== undefined && rex & 8) return 64;
-  return encoding.bytes.slice(0, 3).includes(0x66) ? 16 : 32;
+  const opcode = encoding.bytes.findIndex((byte) => !isLegacyPrefix(byte));
+  const rex = encoding.bytes[opcode]!;
+  if ((rex & 0xf8) === 0x48) return 64;
+  return encoding.bytes.slice(0, opcode).includes(0x66) ? 16 : 32;
 }
 
 export function describeInput(native: NativeProcessor, encoding: Encoding): string {
