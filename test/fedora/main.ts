@@ -126,6 +126,5 @@ const bad = (peer: Peer): number => rows.filter(({ verdicts }) => short(verdicts
 process.stdout.write(
   `\n${rows.length} checks; ${peers.map((peer) => `${peer}: ${bad(peer)} wrong`).join(', ')}\n`,
 );
-process.exit(
-  rows.length === 0 || bad('paravane') > 0 || rows.some((each) => each.differences.length > 0) ? 1 : 0,
-);
+const failed = peers.includes('paravane') && bad('paravane') > 0;
+process.exit(rows.length === 0 || failed || rows.some((each) => each.differences.length > 0) ? 1 : 0);
