@@ -1,6 +1,5 @@
 // Puts the program `paravane` into one file, in the place of the one that imports hundreds: those take Node.js a third
 // of a second to find and load, a tenth of a boot. Packages stay imports; names stay as they are, for stack traces.
-import { builtinModules } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
@@ -9,8 +8,7 @@ const program = join(fileURLToPath(new URL('../dist/', import.meta.url)), 'cli/m
 const bundle = await rolldown({
   input: program,
   platform: 'node',
-  external: (id) =>
-    id.startsWith('node:') || builtinModules.includes(id) || (!/^[./]/.test(id) && id !== program),
+  external: (id) => id !== program && !/^[./]/.test(id),
 });
 await bundle.write({ file: program, format: 'esm', codeSplitting: false, comments: false });
 await bundle.close();

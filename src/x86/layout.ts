@@ -296,7 +296,7 @@ export const TARGETS = 8;
 /** Guest RAM. */
 export const RAM_BASE = 134217728;
 
-// A decoded record: 32 bytes, two in a line of the host's cache.
+// A decoded record: 32 bytes.
 /** u32: index of the handler in the function table. */
 export const REC_HANDLER = 0;
 /** u16: offset of the instruction in its page (VBASE + this = its linear address). */

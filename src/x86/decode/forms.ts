@@ -60,7 +60,7 @@ const PLAIN = 0;
 const MODRM = 1;
 const UNCLEAR = 2;
 
-/** FORM_ENDS … FORM_MMX of an instruction. */
+/** FORM_ENDS, FORM_INDIRECT, FORM_VECTOR, FORM_MMX and FORM_LEAVES of an instruction. */
 export function formFlags(insn: Insn): number {
   const { def, operands } = insn;
   let flags = def.ends ? FORM_ENDS : 0;
@@ -89,6 +89,7 @@ export class FormStore {
   #head = 0;
   #low = 0;
   #high = 0;
+  /** The kind of displacement that follows it. */
   #displacement = NO_NUMBER;
   /** Of the instruction that was written last. */
   length = 0;
@@ -114,8 +115,7 @@ export class FormStore {
 
   /**
    * Writes the record of the instruction of 64-bit code at `at` to `record`, if its form is known; `length` and `flags`
-   * then say more about it. The longest instruction (MAX_LENGTH)
-   * must be readable there.
+   * then say more about it. MAX_LENGTH bytes must be readable there.
    * @param offset of the instruction in its page
    */
   write(at: number, record: number, offset: number): boolean {

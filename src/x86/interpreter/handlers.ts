@@ -4,9 +4,12 @@
  * function table that the dispatcher calls through when the form is first met.
  */
 import { assert } from '../../core/errors.ts';
+import { FunctionBuilder } from '../../wasm/function.ts';
+import { type MemoryImport, ModuleBuilder } from '../../wasm/module.ts';
 import type { Insn } from '../decode/insn.ts';
 import type { Engine } from '../engine.ts';
-import { writeHandlers } from './prebuilt.ts';
+import { importRuntime } from '../semantics/runtime-functions.ts';
+import { InterpreterEmitter } from './emitter.ts';
 
 /**
  * What a handler's code depends on beside the table line; everything else comes from the record. Operand sizes follow
@@ -27,6 +30,25 @@ export function formName(insn: Insn, long: boolean): string {
   return `${insn.def.index}.${variantOf(insn, long)}`;
 }
 
+/** An instruction whose form is to have a handler. */
+interface Wanted {
+  readonly insn: Insn;
+  readonly long: boolean;
+}
+
+/** Writes handlers into a module; each is exported by the name of its form. */
+export function writeHandlers(memory: MemoryImport, wanted: readonly Wanted[]): Uint8Array {
+  const module = new ModuleBuilder();
+  module.importMemory(memory);
+  const { runtime, helpers } = importRuntime(module);
+  for (const { insn, long } of wanted) {
+    const f = new FunctionBuilder(['i32'], 'i32');
+    new InterpreterEmitter(f, long, runtime, helpers).define(insn);
+    module.addFunction(formName(insn, long), ['i32'], 'i32', f);
+  }
+  return module.build();
+}
+
 export class HandlerLibrary {
   readonly #engine: Engine;
   readonly #prebuilt: Readonly<Record<string, WebAssembly.ExportValue>>;
@@ -37,7 +59,7 @@ export class HandlerLibrary {
   /** For reports. */
   readonly #names = new Map<number, string>();
   /** Forms that wait for `flush`. */
-  #pending: { insn: Insn; long: boolean; index: number }[] = [];
+  #pending: (Wanted & { index: number })[] = [];
 
   /** @param prebuilt code of the module that `prebuiltHandlers` has made from the same sources */
   constructor(engine: Engine, prebuilt?: Uint8Array) {
@@ -91,8 +113,7 @@ export class HandlerLibrary {
     if (this.#pending.length === 0) return;
     const pending = this.#pending;
     this.#pending = [];
-    const named = pending.map(({ insn, long }) => [formName(insn, long), insn, long] as const);
-    const exports = this.#engine.instantiate(writeHandlers(this.#engine.memoryImport, named));
+    const exports = this.#engine.instantiate(writeHandlers(this.#engine.memoryImport, pending));
     for (const { insn, long, index } of pending)
       this.#engine.table.set(index, exports[formName(insn, long)] as () => number);
   }

@@ -2,14 +2,11 @@
  * The handlers of the usual forms in one module, made when the program is built: making a module for each form when it is
  * first met took a twentieth of a boot. What is not among them is still made then (handlers.ts).
  */
-import { FunctionBuilder } from '../../wasm/function.ts';
-import { type MemoryImport, ModuleBuilder } from '../../wasm/module.ts';
+import type { MemoryImport } from '../../wasm/module.ts';
 import type { Decoder } from '../decode/decode.ts';
 import type { Insn } from '../decode/insn.ts';
-import { RUNTIME_FUNCTIONS, type RuntimeFunction } from '../semantics/runtime-functions.ts';
 import { type CompiledDef, VEX_MAPS } from '../table/compile.ts';
-import { InterpreterEmitter } from './emitter.ts';
-import { formName } from './handlers.ts';
+import { formName, writeHandlers } from './handlers.ts';
 
 const LONG = 2;
 /** Zeros for displacement and immediate. */
@@ -27,8 +24,8 @@ function encodings(def: CompiledDef): number[][] {
   const heads: number[][] = [];
   if (map >= VEX_MAPS) {
     const pp = def.prefix === undefined ? 0 : ['np', '66', 'f3', 'f2'].indexOf(def.prefix);
+    // VEX.vvvv is 1111b: no operand, or register 0
     for (const w of [0, 0x80]) heads.push([0xc4, 0xe0 | (map - VEX_MAPS), w | 0x78 | pp, opcode]);
-    // VEX.vvvv may have to be 1111b, which stands for no operand
   } else {
     const escape = [[], [0x0f], [0x0f, 0x38], [0x0f, 0x3a]][map]!;
     const prefixes = def.prefix === undefined ? [[], [0x66], [0xf3], [0xf2]] : [[...MANDATORY[def.prefix]]];
@@ -38,8 +35,8 @@ function encodings(def: CompiledDef): number[][] {
   return heads.flatMap((head) => modrms.map((modrm) => [...head, ...modrm, ...REST]));
 }
 
-/** An instruction of each usual form, by its name. */
-function usualForms(decoder: Decoder): Map<string, Insn> {
+/** An instruction of each usual form. */
+function usualForms(decoder: Decoder): Insn[] {
   const forms = new Map<string, Insn>();
   for (const def of decoder.table.defs) {
     if (def.semantics === undefined || def.shapedByImmediate) continue;
@@ -48,34 +45,13 @@ function usualForms(decoder: Decoder): Map<string, Insn> {
       if (typeof insn === 'object' && insn.def === def) forms.set(formName(insn, true), insn);
     }
   }
-  return forms;
-}
-
-/** Writes handlers into a module; each is exported by its name here. */
-export function writeHandlers(
-  memory: MemoryImport,
-  handlers: Iterable<readonly [name: string, insn: Insn, long: boolean]>,
-): Uint8Array {
-  const module = new ModuleBuilder();
-  module.importMemory(memory);
-  const runtime = (name: RuntimeFunction): number => {
-    const [params, result] = RUNTIME_FUNCTIONS[name];
-    return module.importFunction('runtime', name, params, result);
-  };
-  const callHelper = (name: string): number => module.importFunction('runtime', name, ['i32'], 'i32');
-  for (const [name, insn, long] of handlers) {
-    const f = new FunctionBuilder(['i32'], 'i32');
-    new InterpreterEmitter(f, long, runtime, callHelper).define(insn);
-    module.addFunction(name, ['i32'], 'i32', f);
-  }
-  return module.build();
+  return [...forms.values()];
 }
 
 /** The module of all usual forms, for a shared memory. */
 export function prebuiltHandlers(decoder: Decoder, memory: MemoryImport): Uint8Array {
-  const forms = [...usualForms(decoder)];
   return writeHandlers(
     memory,
-    forms.map(([name, insn]) => [name, insn, true] as const),
+    usualForms(decoder).map((insn) => ({ insn, long: true })),
   );
 }

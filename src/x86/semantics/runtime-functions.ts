@@ -1,5 +1,6 @@
 /** Functions of the AssemblyScript runtime that generated code calls, with their signatures. */
 import type { ValType } from '../../wasm/expr.ts';
+import type { ModuleBuilder } from '../../wasm/module.ts';
 
 type Signature = readonly [params: readonly ValType[], result: ValType | undefined];
 
@@ -92,3 +93,14 @@ export const RUNTIME_FUNCTIONS = {
 } as const satisfies Record<string, Signature>;
 
 export type RuntimeFunction = keyof typeof RUNTIME_FUNCTIONS;
+
+/** Has a module import what its code calls: functions of this list, and those that do whole instructions. */
+export function importRuntime(module: ModuleBuilder): {
+  runtime: (name: RuntimeFunction) => number;
+  helpers: (name: string) => number;
+} {
+  return {
+    runtime: (name) => module.importFunction('runtime', name, ...RUNTIME_FUNCTIONS[name]),
+    helpers: (name) => module.importFunction('runtime', name, ['i32'], 'i32'),
+  };
+}

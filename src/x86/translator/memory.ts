@@ -225,40 +225,54 @@ export abstract class RegionMemory extends RegionState {
   protected readPointer(va: LocalGet, size: number): Expr {
     const member = this.#memberOf(va);
     if (member === undefined || member.group.accesses === 1) return this.#readAlone(va, size, member);
+    if (!this.#options.scattered) return this.#groupedAddress(va, member, false);
+    const any = this.f.temporary('i32');
+    this.#grouped(
+      va,
+      member,
+      false,
+      (direct) => this.f.set(any, direct),
+      () => this.f.set(any, this.#readAlone(va, size, undefined)),
+    );
+    return any;
+  }
+
+  /** Where the region is not scattered: the address of an access of a group. */
+  #groupedAddress(va: LocalGet, member: Member, write: boolean): Expr {
     let address: Expr = w.i32(0);
-    if (this.#options.scattered) {
-      const any = this.f.temporary('i32');
-      this.#grouped(
-        va,
-        member,
-        false,
-        (direct) => this.f.set(any, direct),
-        () => this.f.set(any, this.#readAlone(va, size, undefined)),
-      );
-      address = any;
-    } else
-      this.#grouped(
-        va,
-        member,
-        false,
-        (direct) => (address = direct),
-        () => undefined,
-      );
+    this.#grouped(
+      va,
+      member,
+      write,
+      (direct) => (address = direct),
+      () => undefined,
+    );
     return address;
   }
 
   #readAlone(va: LocalGet, size: number, member: Member | undefined): Expr {
-    const { f } = this;
     if (!this.#options.patient) return this.#find(va, size, L.TLB_READ, member);
+    return this.#addressOf(va, size, L.TLB_READ, member, 'loadSlow');
+  }
+
+  /** In a patient region: the address that the TLB or else `slow` says, which fails with 0. */
+  #addressOf(
+    va: LocalGet,
+    size: number,
+    tag: number,
+    member: Member | undefined,
+    slow: 'loadSlow' | 'rmwSlow',
+  ): LocalGet {
+    const { f } = this;
     const address = f.temporary('i32');
     this.#locate(
       va,
       size,
-      L.TLB_READ,
+      tag,
       member,
       (found) => f.set(address, found),
       () => {
-        f.set(address, this.rt('loadSlow', va, w.i32(size)));
+        f.set(address, this.rt(slow, va, w.i32(size)));
         this.failIf(w.eqz(address));
       },
     );
@@ -308,17 +322,8 @@ export abstract class RegionMemory extends RegionState {
     const member = this.#memberOf(va);
     if (member === undefined || !member.group.write) return this.#updateAlone(va, size, undefined);
     if (member.group.accesses === 1) return this.#updateAlone(va, size, member);
-    if (!this.#options.scattered) {
-      let address: Expr = w.i32(0);
-      this.#grouped(
-        va,
-        member,
-        true,
-        (direct) => (address = direct),
-        () => undefined,
-      );
-      return { address, done: () => undefined };
-    }
+    if (!this.#options.scattered)
+      return { address: this.#groupedAddress(va, member, true), done: () => undefined };
     const any = this.f.temporary('i32');
     let commit = (): void => undefined;
     this.#grouped(
@@ -344,18 +349,7 @@ export abstract class RegionMemory extends RegionState {
     const { f } = this;
     if (!this.#options.patient)
       return { address: this.tmp(this.#find(va, size, L.TLB_WRITE, member)), done: () => undefined };
-    const address = f.temporary('i32');
-    this.#locate(
-      va,
-      size,
-      L.TLB_WRITE,
-      member,
-      (found) => f.set(address, found),
-      () => {
-        f.set(address, this.rt('rmwSlow', va, w.i32(size)));
-        this.failIf(w.eqz(address));
-      },
-    );
+    const address = this.#addressOf(va, size, L.TLB_WRITE, member, 'rmwSlow');
     return {
       address,
       done: () => f.ifRarely(w.eq(address, w.i32(L.BOUNCE)), () => f.drop(this.rt('rmwCommit'))),

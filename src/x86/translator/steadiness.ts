@@ -1,6 +1,6 @@
 /**
  * Which general registers a loop leaves alone, or only moves by small constants. An access through such registers mostly
- * stays in the page that it was in last time, so that its page can be kept in locals (memory.ts).
+ * stays in the page that it was in last time, so that its page is worth remembering (memory.ts).
  */
 import type { Insn } from '../decode/insn.ts';
 import { constantStep } from './groups.ts';

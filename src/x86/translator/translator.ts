@@ -8,7 +8,7 @@ import { ModuleBuilder } from '../../wasm/module.ts';
 import type { Block, CodeCache, Region } from '../code-cache.ts';
 import type { Engine } from '../engine.ts';
 import * as L from '../layout.ts';
-import { RUNTIME_FUNCTIONS, type RuntimeFunction } from '../semantics/runtime-functions.ts';
+import { importRuntime } from '../semantics/runtime-functions.ts';
 import { makeChain } from './chain.ts';
 import { RegionEmitter } from './emitter.ts';
 import { RegionListing } from './listing.ts';
@@ -123,13 +123,9 @@ export class Translator {
     this.#waited = 0;
     const module = new ModuleBuilder();
     module.importMemory(this.#engine.memoryImport);
-    const runtime = (name: RuntimeFunction): number => {
-      const [params, result] = RUNTIME_FUNCTIONS[name];
-      return module.importFunction('runtime', name, params, result);
-    };
-    const helpers = (name: string): number => module.importFunction('runtime', name, ['i32'], 'i32');
+    const { runtime, helpers } = importRuntime(module);
     const chain = module.importFunction('env', 'chain', [], 'i32');
-    const batch: { selection: Selection; entries: Entries; index: number }[] = [];
+    const batch: { selection: Selection; entries: Entries; index: number; patient: boolean }[] = [];
     const taken = new Set<Block>();
     for (const [at, selection] of queue.entries()) {
       if (batch.length > 0 && this.#now() - began > limit) {
@@ -145,6 +141,7 @@ export class Translator {
         continue;
       }
       const index = this.#engine.allocate(null);
+      const patient = hot.patient || hot.scattered;
       const f = new FunctionBuilder(['i32', 'i64'], 'i32');
       f.marking = this.#listings.out.on;
       const entries = writeRegion(
@@ -153,13 +150,13 @@ export class Translator {
           countCalls: this.#countCalls,
           id: index,
           scattered: hot.scattered,
-          patient: hot.patient || hot.scattered,
+          patient,
         }),
         selection,
         chain,
       );
       module.addFunction(`r${batch.length}`, ['i32', 'i64'], 'i32', f);
-      batch.push({ selection, entries, index });
+      batch.push({ selection, entries, index, patient });
       for (const { block } of blocks) taken.add(block);
       this.#list(selection, entries, f, module);
       if (this.#trace.on)
@@ -176,7 +173,7 @@ export class Translator {
     const written = this.#now();
     const exports = this.#engine.instantiate(code, { chain: this.#chain });
     const compiled = this.#now();
-    for (const [i, { selection, entries, index }] of batch.entries()) {
+    for (const [i, { selection, entries, index, patient }] of batch.entries()) {
       const blocks = selection.blocks.map(({ block }) => block);
       const region: Region = {
         index,
@@ -186,7 +183,7 @@ export class Translator {
         remapped: 0,
         expectsScattered: selection.hot.scattered,
         scattered: 0,
-        patient: selection.hot.patient || selection.hot.scattered,
+        patient,
       };
       this.#engine.table.set(index, exports[`r${i}`] as () => number);
       this.#cache.addRegion(region, entries);

@@ -9,6 +9,7 @@ import { buildCpuid } from '../../../src/x86/cpuid.ts';
 import * as L from '../../../src/x86/layout.ts';
 import { Processor } from '../../../src/x86/processor.ts';
 import { AREA_BYTES, NATIVE_BASE, NATIVE_CODE, NATIVE_DATA } from '../../native/processor.ts';
+import { bareBus } from '../bare-bus.ts';
 import type { Random } from './random.ts';
 
 const RAM_BYTES = 4 << 20;
@@ -47,17 +48,11 @@ export function makeProcessor(hotThreshold: number, bus: Partial<CpuBus> = {}): 
     tracer: new Tracer(),
     hotThreshold,
     bus: {
+      ...bareBus,
       readPort: nothing,
       writePort: nothing,
       readMmio: nothing,
       writeMmio: nothing,
-      acknowledgeInterrupt: () => -1,
-      readMsr: () => undefined,
-      writeMsr: () => false,
-      readCr8: () => 0,
-      writeCr8: () => {},
-      readTsc: () => 0,
-      random: () => 0,
       ...bus,
     },
   });
