@@ -403,6 +403,7 @@ class MachineBoard implements PcBoard {
       portNames: new Set(),
       chassisSlots: new Set(),
       macs: new Set(),
+      cards: { count: 0 },
       busName: (type, id) => {
         const count = counts.get(type) ?? 0;
         if (id !== undefined) return `${id}.0`;

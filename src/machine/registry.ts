@@ -50,6 +50,8 @@ export interface PluggedDevice {
   readonly port?: SerialPort;
   /** What it sits on, where that is not the machine's PCI or ISA bus. */
   readonly bus?: string;
+  /** What monitors call a network card: its id, or one of QEMU's names for those without. */
+  readonly cardName?: string;
   /** Takes it off its bus at once. Devices on PCI have none: the guest is asked first. */
   unplug?(): void;
   /** Name of the bus that it carries, such as `ser0.0`. */
@@ -85,6 +87,8 @@ export interface DeviceContext {
   attachSerial(index: number, request: DeviceRequest): void;
   /** Names of virtio-serial ports, unique across the machine's controllers. */
   readonly portNames: Set<string>;
+  /** How many network cards there are: the next one's number. */
+  readonly cards: { count: number };
   /** Ethernet addresses in use. */
   readonly macs: Set<string>;
   /** Slots of PCI Express ports in use, as `chassis.slot`. */

@@ -20,13 +20,12 @@ export const formatMac = (mac: Uint8Array): string =>
 
 export function cards(target: MonitorTarget): Card[] {
   const found: Card[] = [];
-  let unnamed = 0;
   for (const { device, request, path } of target.board.placed) {
     const net = device.pci?.device;
     if (!(net instanceof VirtioNetDevice)) continue;
     const model = 'virtio-net-pci';
     found.push({
-      name: device.id ?? `${model}.${unnamed++}`,
+      name: device.cardName ?? `${model}.${found.length}`,
       model,
       path,
       device: net,

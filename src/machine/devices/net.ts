@@ -40,13 +40,17 @@ export function createNet(
   });
   const carrier = plugVirtio(context, request, device, variant);
   context.macs.add(mac);
+  const cardName = request.id ?? `virtio-net-pci.${context.cards.count}`;
+  context.cards.count++;
   return {
     id: request.id,
     className: request.className,
     ...carrier,
+    cardName,
     close: () => {
       device.close();
       context.macs.delete(mac);
+      context.cards.count--;
     },
     describe: () => `macaddr=${mac}`,
   };

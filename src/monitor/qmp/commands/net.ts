@@ -33,22 +33,26 @@ function vlanTable({ vlans }: RxFilter): number[] {
   return table;
 }
 
+/** As QEMU answers; whoever asks is told of the next change. */
 function describeFilter({ name, device }: Card): JsonObject {
+  device.watchRxFilter();
   const { filter } = device;
   const { modes } = filter;
+  const vlans = vlanTable(filter);
   return {
     promiscuous: modes.promisc,
     name,
     'main-mac': formatMac(device.mac),
     unicast: state(modes.nouni, modes.alluni),
-    vlan: filter.vlans === undefined ? 'all' : 'normal',
-    'vlan-table': vlanTable(filter),
-    'unicast-table': [...filter.unicast].map(macOf),
+    vlan: state(vlans.length === 0, filter.vlans === undefined),
+    'vlan-table': vlans,
+    'unicast-table': [...filter.unicast].reverse().map(macOf),
     multicast: state(modes.nomulti, modes.allmulti),
     'multicast-overflow': filter.multicastOverflow,
     'unicast-overflow': filter.unicastOverflow,
-    'multicast-table': [...filter.multicast].map(macOf),
-    'broadcast-allowed': !modes.nobcast,
+    'multicast-table': [...filter.multicast].reverse().map(macOf),
+    // QEMU gives the driver's NOBCAST here, the opposite of what the name says; programs have got used to it.
+    'broadcast-allowed': modes.nobcast,
   };
 }
 

@@ -35,7 +35,7 @@ export interface VirtioNetOptions {
   readonly settings: NetSettings;
   /** Absent: a card whose cable is not plugged in. */
   readonly netdev?: Netdev;
-  /** The driver changed its receive filter (QMP's NIC_RX_FILTER_CHANGED). */
+  /** The driver changed its receive filter (QMP's NIC_RX_FILTER_CHANGED): told once, and again after `watchRxFilter`. */
   readonly onRxFilterChanged?: () => void;
 }
 
@@ -87,6 +87,8 @@ export class VirtioNet implements VirtioDevice, NetFrontend {
   #pairs = 1;
   /** Rest of a large packet that was cut for a guest that cannot take it; served before anything else. */
   #pending: Uint8Array[] = [];
+  /** The next change of the filter is told. */
+  #filterWatched = true;
   /** The back end was refused and waits for `acceptInput`. */
   #backendWaits = false;
   readonly #buffers = new ReceiveBuffers((message) => this.#host.guestError(message));
@@ -135,6 +137,17 @@ export class VirtioNet implements VirtioDevice, NetFrontend {
     const needed = d.VIRTIO_NET_F_GUEST_ANNOUNCE | d.VIRTIO_NET_F_CTRL_VQ;
     if (!this.#running || (this.#host.negotiated & needed) !== needed) return;
     this.#setStatus(this.#status | d.VIRTIO_NET_S_ANNOUNCE);
+  }
+
+  /** Somebody has looked at the filter: its next change is told. A guest can cause no flood of events. */
+  watchRxFilter(): void {
+    this.#filterWatched = true;
+  }
+
+  #filterChanged(): void {
+    if (!this.#filterWatched) return;
+    this.#filterWatched = false;
+    this.#onRxFilterChanged();
   }
 
   /** Lets go of the back end. */
@@ -281,7 +294,7 @@ export class VirtioNet implements VirtioDevice, NetFrontend {
         const command = new Uint8Array(chain.readableLength);
         gather(chain.readable, 0, command);
         ack = runCommand(this.#control, command[0]!, command[1]!, command.subarray(2));
-        if (command[0]! <= d.VIRTIO_NET_CTRL_VLAN && ack === d.VIRTIO_NET_OK) this.#onRxFilterChanged();
+        if (command[0]! <= d.VIRTIO_NET_CTRL_VLAN && ack === d.VIRTIO_NET_OK) this.#filterChanged();
       }
       scatter(chain.writable, 0, Uint8Array.of(ack));
       queue.push(chain, 1);
