@@ -118,9 +118,9 @@ export class CodeCache {
     return this.#decode(physical, mode, linear);
   }
 
-  /** Lets a block become hot once more. */
-  countAgain(block: Block): void {
-    this.#view.setInt32(block.address, this.hotThreshold, true);
+  /** Lets a block become hot once more, when it has run so often. */
+  countAgain(block: Block, executions = this.hotThreshold): void {
+    this.#view.setInt32(block.address, executions, true);
   }
 
   /** How often the interpreter has run a block; Infinity for one that has been found worth translating. */

@@ -15,8 +15,12 @@ import { RegionListing } from './listing.ts';
 import { type Selection, selectRegion } from './region.ts';
 import { type Entries, writeRegion } from './write-region.ts';
 
-/** Runs (of some ten microseconds each) that a hot block may wait for company. */
+/** Slices that a hot block may wait for company. */
 const MAX_WAIT = 64;
+/** A hot block that waits says so again when the interpreter has run it so often. */
+const REMINDER = 32;
+/** Instructions that may be interpreted for want of regions: they take as long as one more module. */
+const MAX_INTERPRETED = 50_000;
 /** Nanoseconds of writing after which the rest waits for another turn, so that the guest does not stand still. */
 const MAX_PAUSE = 5_000_000;
 
@@ -30,7 +34,11 @@ export class Translator {
   readonly #batch: number;
   readonly #chain: () => number;
   #queue: Selection[] = [];
+  /** The hot blocks of the queue. */
+  readonly #waiting = new Set<Block>();
+  /** Slices that the queue has waited, and instructions that the interpreter has run meanwhile in its hot blocks. */
   #waited = 0;
+  #interpreted = 0;
   readonly #now: () => number;
   readonly #countCalls: boolean;
   /** Nanoseconds spent choosing and writing regions, and in the WebAssembly compiler. */
@@ -88,10 +96,18 @@ export class Translator {
    */
   enqueue(hot: Block, linear: bigint): void {
     if ((hot.mode & L.MODE_CODE) !== 2) return;
+    if (this.#waiting.has(hot)) {
+      this.#interpreted += REMINDER * hot.instructions;
+      if (this.#interpreted >= MAX_INTERPRETED) this.flush(MAX_PAUSE);
+      else this.#cache.countAgain(hot, REMINDER);
+      return;
+    }
     // chosen now: how the neighbouring pages are mapped may be another thing later
     const selection = selectRegion(this.#cache, hot, linear, (distance) => this.#mapped(linear, distance));
     if (selection === undefined) return;
     this.#queue.push(selection);
+    this.#waiting.add(hot);
+    this.#cache.countAgain(hot, REMINDER);
     if (this.#queue.length >= this.#batch) this.flush(MAX_PAUSE);
   }
 
@@ -120,7 +136,9 @@ export class Translator {
     const began = this.#now();
     const queue = this.#queue;
     this.#queue = [];
+    this.#waiting.clear();
     this.#waited = 0;
+    this.#interpreted = 0;
     const module = new ModuleBuilder();
     module.importMemory(this.#engine.memoryImport);
     const { runtime, helpers } = importRuntime(module);
@@ -130,6 +148,7 @@ export class Translator {
     for (const [at, selection] of queue.entries()) {
       if (batch.length > 0 && this.#now() - began > limit) {
         this.#queue = queue.slice(at);
+        for (const { hot } of this.#queue) this.#waiting.add(hot);
         this.#waited = MAX_WAIT;
         break;
       }
