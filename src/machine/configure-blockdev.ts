@@ -54,6 +54,8 @@ export function nodeOptions(
     { note },
   );
   const text = (name: string): string | undefined => values[name] as string | undefined;
+  const manager = text('pr-manager');
+  if (manager !== undefined) throw new UsageError(`No persistent reservation manager with id '${manager}'`);
   const flag = (name: string): boolean | undefined => values[name] as boolean | undefined;
   return {
     driver,

@@ -1,19 +1,22 @@
 /** Declared properties as types of QMP: what `netdev_add` and its kin take is what the command line takes. */
 import type { Property } from '../qapi/property.ts';
 import type { Members, ObjectType, Type } from './qmp/types.ts';
-import { array, bool, int, object, oneOf, str, uint } from './qmp/types.ts';
+import { array, bool, int, object, oneOf, str, uint, uint16, uint32, int32 } from './qmp/types.ts';
 
-function typeOf({ type, values = [], list }: Property): Type {
+function typeOf({ type, values = [], list, signed }: Property): Type {
   const one = ((): Type => {
     switch (type) {
       case 'bool':
         return bool;
       case 'uint8':
       case 'uint16':
+        return uint16;
       case 'uint32':
+        return uint32;
       case 'int32':
-        return int;
+        return int32;
       case 'uint64':
+        return signed === true ? int : uint;
       case 'size':
         return uint;
       case 'enum':
@@ -33,6 +36,7 @@ export function membersOf(properties: readonly Property[]): Members {
   const members: Record<string, Type> = {};
   const groups = new Map<string, Property[]>();
   for (const property of properties) {
+    if (property.short === true) continue;
     const dot = property.name.indexOf('.');
     if (dot < 0) members[property.required === true ? property.name : `${property.name}?`] = typeOf(property);
     else {

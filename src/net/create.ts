@@ -39,7 +39,7 @@ export async function createNetdev(
   return UserNet.create(
     id,
     {
-      net: text('net'),
+      net: text('net') ?? (values['ip'] === undefined ? undefined : `${text('ip')}/24`),
       host: text('host'),
       dns: text('dns'),
       dhcpstart: text('dhcpstart'),

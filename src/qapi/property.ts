@@ -40,6 +40,10 @@ export interface Property {
   readonly list?: true;
   /** The type's name in `NAME,help`, where QEMU prints another than `type` gives: `link<rng-backend>`. */
   readonly shownType?: string;
+  /** On a 'uint64': QMP has a signed integer for it. */
+  readonly signed?: true;
+  /** The command line's short form for other properties, which QMP has under their own names only. */
+  readonly short?: true;
   /** Accepted for QEMU's sake but without effect here; the reason, for the reference and a one-time note. */
   readonly ignored?: string;
   /** One line for help texts and the reference. */

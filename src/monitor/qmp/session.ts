@@ -168,9 +168,9 @@ export class QmpSession {
       );
     if (found === undefined) throw new QmpError(`The command ${name} has not been found`, 'CommandNotFound');
     if (oob && found.oob !== true) throw new QmpError(`The command ${name} does not support OOB`);
+    const checked = checkMembers(found.arguments, given);
     if (name === 'qmp_capabilities' && this.#negotiated)
       throw new QmpError('Capabilities negotiation is already complete, command ignored', 'CommandNotFound');
-    const checked = checkMembers(found.arguments, given);
     if (name === 'qmp_capabilities') return this.#negotiate(checked);
     return found.run(checked, this.#options.target);
   }

@@ -8,6 +8,8 @@ import { QmpError } from './error.ts';
 
 export interface BuiltinType {
   readonly kind: 'str' | 'int' | 'uint' | 'number' | 'bool' | 'any' | 'null';
+  /** Of an integer that has less than 64. */
+  readonly bits?: 8 | 16 | 32;
 }
 
 export interface EnumType {
@@ -49,6 +51,9 @@ export const str = { kind: 'str' } as const;
 export const int = { kind: 'int' } as const;
 /** 0 to 2^64 - 1. */
 export const uint = { kind: 'uint' } as const;
+export const uint16 = { kind: 'uint', bits: 16 } as const;
+export const uint32 = { kind: 'uint', bits: 32 } as const;
+export const int32 = { kind: 'int', bits: 32 } as const;
 export const number = { kind: 'number' } as const;
 export const bool = { kind: 'bool' } as const;
 export const any = { kind: 'any' } as const;
@@ -125,12 +130,13 @@ export function checkValue(type: Type, given: JsonValue, path: string): JsonValu
       if (typeof given !== 'boolean') throw wrong();
       return given;
     case 'int':
+      if (typeof given !== 'number' && (typeof given !== 'bigint' || given >= 2n ** 63n)) throw wrong();
+      return inBits(type, Number(given), path);
     case 'uint':
-      if (typeof given === 'number') return given;
-      if (typeof given !== 'bigint') throw wrong();
-      // Signed and unsigned are told apart by their range; an unsigned may be written as a negative number.
-      if (type.kind === 'int' && given >= 2n ** 63n) throw wrong();
-      return Number(given);
+      if (typeof given !== 'number' && typeof given !== 'bigint')
+        throw new QmpError(`Parameter '${path}' expects uint64`);
+      // One that is written as a negative number stands for what its 64 bits are.
+      return inBits(type, Number(BigInt.asUintN(64, BigInt(given))), path);
     case 'number':
       if (given instanceof Float) return given.value;
       if (typeof given !== 'number' && typeof given !== 'bigint') throw wrong();
@@ -138,10 +144,7 @@ export function checkValue(type: Type, given: JsonValue, path: string): JsonValu
     case 'enum':
       if (typeof given !== 'string') throw wrong();
       if (!type.values.includes(given))
-        // QEMU tells the member's own name, without where it stands; elements of a list have none.
-        throw new QmpError(
-          `Parameter '${path.endsWith(']') ? 'null' : path.slice(path.lastIndexOf('.') + 1)}' does not accept value '${given}'`,
-        );
+        throw new QmpError(`Parameter '${ownName(path)}' does not accept value '${given}'`);
       return given;
     case 'array':
       if (!Array.isArray(given)) throw wrong();
@@ -153,10 +156,23 @@ export function checkValue(type: Type, given: JsonValue, path: string): JsonValu
       return checkMembers(type, given, path);
     case 'alternate': {
       const choice = type.choices().find((one) => fits(one, given));
-      if (choice === undefined) throw wrong();
+      if (choice === undefined)
+        throw new QmpError(`Invalid parameter type for '${ownName(path)}', expected: ${expected}`);
       return checkValue(choice, given, path);
     }
   }
+}
+
+/** In some errors QEMU tells a member's name without where it stands; elements of a list have none then. */
+const ownName = (path: string): string =>
+  path.endsWith(']') ? 'null' : path.slice(path.lastIndexOf('.') + 1);
+
+/** An integer of fewer than 64 bits has to fit. */
+function inBits({ kind, bits }: BuiltinType, value: number, path: string): number {
+  if (bits === undefined) return value;
+  const [min, max] = kind === 'uint' ? [0, 2 ** bits - 1] : [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1];
+  if (value < min || value > max) throw new QmpError(`Parameter '${ownName(path)}' expects ${kind}${bits}_t`);
+  return value;
 }
 
 /** Whether a value is of a type at first sight: alternates are told apart by their JSON types. */

@@ -45,10 +45,30 @@ const FILE = [
     help: 'Host interface',
     ignored: 'there is one way of doing input and output here',
   },
+  {
+    name: 'aio-max-batch',
+    type: 'uint64',
+    signed: true,
+    help: 'Requests that are handed to the host at once',
+    ignored: 'there is one way of doing input and output here',
+  },
+  { name: 'pr-manager', type: 'str', help: 'Manager of persistent reservations (there is none)' },
+  {
+    name: 'drop-cache',
+    type: 'bool',
+    help: "Forget the host's cached pages when a migration comes in",
+    ignored: 'migration is not available yet',
+  },
+  {
+    name: 'x-check-cache-dropped',
+    type: 'bool',
+    help: 'Check that they are forgotten',
+    ignored: 'migration is not available yet',
+  },
 ] as const satisfies readonly Property[];
 
 const NULL = [
-  { name: 'size', type: 'uint64', help: 'Bytes (default: 1 GiB)' },
+  { name: 'size', type: 'uint64', signed: true, help: 'Bytes (default: 1 GiB)' },
   {
     name: 'latency-ns',
     type: 'uint64',

@@ -5,6 +5,7 @@ const ID = { name: 'id', type: 'str', required: true, help: 'Name for -device' }
 
 export const USER_NET_PROPERTIES = [
   { name: 'net', type: 'str', help: 'Network of the guest (default: 10.0.2.0/24)' },
+  { name: 'ip', type: 'str', help: 'Old spelling of net=ADDRESS/24' },
   { name: 'host', type: 'str', help: 'Address of the host as the guest sees it (default: x.x.x.2)' },
   { name: 'dns', type: 'str', help: 'Address of the name server (default: x.x.x.3)' },
   { name: 'dhcpstart', type: 'str', help: 'First address that DHCP gives out (default: x.x.x.15)' },
@@ -16,7 +17,9 @@ export const USER_NET_PROPERTIES = [
   { name: 'guestfwd', type: 'str', list: true, help: 'tcp:server:port-chardev' },
   { name: 'ipv4', type: 'bool', help: 'IPv4 (default: on)' },
   { name: 'ipv6', type: 'bool', help: 'IPv6' },
-  { name: 'ipv6-net', type: 'str', help: 'IPv6 network' },
+  { name: 'ipv6-net', type: 'str', short: true, help: 'IPv6 network' },
+  { name: 'ipv6-prefix', type: 'str', help: 'Address part of the IPv6 network' },
+  { name: 'ipv6-prefixlen', type: 'uint64', signed: true, help: 'Bits of it that are the network' },
   { name: 'ipv6-host', type: 'str', help: 'IPv6 address of the host' },
   { name: 'ipv6-dns', type: 'str', help: 'IPv6 address of the name server' },
   { name: 'tftp', type: 'str', help: 'Folder of the TFTP server' },

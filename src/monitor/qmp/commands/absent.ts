@@ -9,6 +9,8 @@ import { any, array, bool, int, object, oneOf, str } from '../types.ts';
 const none = (name: string, help: string) =>
   command({ name, help: `${help} (there are none)`, returns: array(any), run: () => [] });
 
+const PROVIDER = object({ provider: oneOf('kvm'), 'names?': array(str) });
+
 export const absentCommands = [
   none('query-tpm', 'Trusted platform modules'),
   none('query-tpm-models', 'Models of trusted platform modules'),
@@ -31,7 +33,7 @@ export const absentCommands = [
   command({
     name: 'query-stats',
     help: 'Statistics of the host kernel (there are none)',
-    arguments: { target: oneOf('vm', 'vcpu'), 'providers?': array(any) },
+    arguments: { target: oneOf('vm', 'vcpu'), 'providers?': array(PROVIDER) },
     returns: array(any),
     run: () => [],
   }),

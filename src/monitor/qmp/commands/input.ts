@@ -5,7 +5,7 @@ import type { MonitorTarget } from '../../target.ts';
 import { command } from '../command.ts';
 import { QmpError } from '../error.ts';
 import type { ObjectType } from '../types.ts';
-import { array, bool, int, number, object, oneOf, str } from '../types.ts';
+import { array, bool, int, object, oneOf, str } from '../types.ts';
 
 const QCODES = oneOf(...KEY_CODES.keys());
 
@@ -23,8 +23,8 @@ const EVENT: ObjectType = {
   variants: {
     key: object({ data: object({ key: KEY, down: bool }) }),
     btn: object({ data: object({ button: str, down: bool }) }),
-    rel: object({ data: object({ axis: oneOf('x', 'y'), value: number }) }),
-    abs: object({ data: object({ axis: oneOf('x', 'y'), value: number }) }),
+    rel: object({ data: object({ axis: oneOf('x', 'y'), value: int }) }),
+    abs: object({ data: object({ axis: oneOf('x', 'y'), value: int }) }),
   },
 };
 

@@ -4,7 +4,7 @@ import { readPhysical, readVirtual } from '../../memory.ts';
 import type { MonitorTarget } from '../../target.ts';
 import { command } from '../command.ts';
 import { QmpError } from '../error.ts';
-import { array, bool, int, object, oneOf, str, uint } from '../types.ts';
+import { array, bool, int, object, oneOf, str } from '../types.ts';
 
 /** Bytes of RAM that no device reaches (the hole below 1 MiB): the balloon does not count them, QEMU does. */
 const hidden = ({ machine, board }: MonitorTarget): number =>
@@ -104,7 +104,7 @@ export const memoryCommands = [
   command({
     name: 'pmemsave',
     help: 'Saves guest memory at a physical address to a file',
-    arguments: { val: uint, size: int, filename: str },
+    arguments: { val: int, size: int, filename: str },
     run: ({ val, size, filename }, target) => saveMemory(target, 'physical', val, size, filename),
   }),
 ];

@@ -61,7 +61,7 @@ const types = (NETDEV_TYPES as readonly NetdevType[]).filter(({ missing }) => mi
 /** What `-netdev` takes, by type. */
 const NETDEV: ObjectType = {
   kind: 'object',
-  members: { type: oneOf(...types.map(({ name }) => name)), id: str },
+  members: { id: str, type: oneOf(...types.map(({ name }) => name)) },
   tag: 'type',
   variants: Object.fromEntries(
     types.map(({ name, properties }) => [

@@ -13,7 +13,7 @@ import {
 } from '../../virtio-info.ts';
 import { command } from '../command.ts';
 import { QmpError } from '../error.ts';
-import { array, bool, int, object, str, uint } from '../types.ts';
+import { array, bool, int, object, str, uint, uint16 } from '../types.ts';
 
 const FEATURES = object({
   transports: array(str),
@@ -87,7 +87,7 @@ export function virtioQueueStatus(target: MonitorTarget, path: string, index: nu
   };
 }
 
-const QUEUE = { path: str, queue: int };
+const QUEUE = { path: str, queue: uint16 };
 
 export const virtioCommands = [
   command({
@@ -158,7 +158,7 @@ export const virtioCommands = [
   command({
     name: 'x-query-virtio-queue-element',
     help: 'The next chain of descriptors in a virtqueue, or another',
-    arguments: { ...QUEUE, 'index?': int },
+    arguments: { ...QUEUE, 'index?': uint16 },
     returns: object({
       name: str,
       index: int,
