@@ -99,6 +99,7 @@ describe('the truth', () => {
   const BEHAVIOUR = new Set([
     ...[
       'fpu',
+      'pks',
       'de',
       'pse',
       'tsc',

@@ -4,6 +4,7 @@
  * really does can be switched on. Sources: Intel SDM volume 2 "CPUID", AMD APM volume 3 appendix E.
  */
 import { UsageError } from '../core/errors.ts';
+import { PKRU_OFFSET } from './layout.ts';
 
 type Register = 'eax' | 'ebx' | 'ecx' | 'edx';
 
@@ -64,8 +65,10 @@ const FEATURES: Readonly<Record<string, Place>> = {
   clwb: [7, 0, 'ebx', 24],
   sha_ni: [7, 0, 'ebx', 29],
   umip: [7, 0, 'ecx', 2],
+  pku: [7, 0, 'ecx', 3],
   la57: [7, 0, 'ecx', 16],
   rdpid: [7, 0, 'ecx', 22],
+  pks: [7, 0, 'ecx', 31],
   spec_ctrl: [7, 0, 'edx', 26],
   arch_capabilities: [7, 0, 'edx', 29],
   bhi_ctrl: [7, 2, 'edx', 4],
@@ -145,16 +148,7 @@ const ABSENT: readonly string[] = [
     'avx512vl',
     'avx512vbmi',
   ],
-  ...[
-    'avx512_vbmi2',
-    'avx512_vnni',
-    'avx512_bitalg',
-    'avx512_vpopcntdq',
-    'gfni',
-    'vaes',
-    'vpclmulqdq',
-    'pku',
-  ],
+  ...['avx512_vbmi2', 'avx512_vnni', 'avx512_bitalg', 'avx512_vpopcntdq', 'gfni', 'vaes', 'vpclmulqdq'],
   ...['ospke', 'waitpkg', 'cet_ss', 'cet_ibt', 'movdiri', 'movdir64b', 'serialize', 'fsrm', 'stibp', 'ssbd'],
   ...[
     'md_clear',
@@ -384,9 +378,12 @@ function describe(table: LeafTable, spec: CpuidSpec, on: ReadonlySet<string>): v
   table.set(0xb, 1, 0, 1, 0x201, apicId);
   table.set(0xb, ANY, 0, 0, 2, apicId);
   if (on.has('xsave')) {
-    // x87 and SSE states: 512 bytes of legacy area, 64 of header.
-    table.set(0xd, 0, 3, 576, 576, 0);
+    // x87 and SSE states: 512 bytes of legacy area, 64 of header. PKRU: 8 bytes where Intel's processors have them.
+    // The runtime adds to the sizes of the enabled states (EBX) what XCR0 asks for.
+    const pku = on.has('pku');
+    table.set(0xd, 0, pku ? 0x203 : 3, 576, pku ? PKRU_OFFSET + 8 : 576, 0);
     table.set(0xd, 1, 0, on.has('xsavec') ? 576 : 0, 0, 0);
+    if (pku) table.set(0xd, 9, 8, PKRU_OFFSET, 0, 0);
   }
   // TSC = crystal × 1 / 1; base, maximum and bus frequency in MHz.
   table.set(0x15, ANY, 1, 1, TSC_HZ, 0);

@@ -98,6 +98,8 @@ export const MTRR_DEF_TYPE = 1632;
 export const MTRR_FIXED = 1640;
 export const MTRR_VARIABLE = 1728;
 export const SPEC_CTRL = 1856;
+/** u64: rights by protection key for supervisor pages (IA32_PKRS). */
+export const PKRS = 1864;
 
 /** i32: vector of the exception that was raised (with status EXCEPTION), and its error code (-1: has none). */
 export const EXC_VECTOR = 1872;
@@ -163,6 +165,10 @@ export const FIP = 2464;
 export const FDP = 2472;
 /** u32: exception flags that SSE arithmetic met unmasked; who raises #XM for them clears it. */
 export const SSE_PENDING = 2480;
+/** u32: rights by protection key for user pages. */
+export const PKRU = 2484;
+/** Where XSAVE's standard form has PKRU in its area. */
+export const PKRU_OFFSET = 2688;
 
 /** 64 bytes, aligned: where accesses that are not plain RAM inside one page are put together. */
 export const BOUNCE = 2560;

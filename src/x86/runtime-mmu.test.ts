@@ -185,6 +185,11 @@ describe('other kinds of paging', () => {
     expect(fill(m, 0xc000_5010n, READ)).toBe(L.RAM_BASE + PAGE + 0x10);
     expect(fill(m, 0xc020_1234n, READ)).toBe(L.RAM_BASE + 0x20_1234);
     expect(fault(m, 0x1000n, WRITE)).toBe(2);
+    // SDM 3A table 4-11: bits 52 to 62 are reserved here, others than with 4 levels
+    m.setPhys64(0x102000 + 6 * 8, BigInt(PAGE) | RW | (1n << 52n));
+    expect(fault(m, 0xc000_6000n, READ)).toBe(9);
+    m.setPhys64(0x102000 + 6 * 8, BigInt(PAGE) | RW | (1n << 62n));
+    expect(fault(m, 0xc000_6000n, READ)).toBe(9);
     m.setPhys64(ROOT + 3 * 8, 0x101000n | RW);
     m.call('tlbFlush');
     expect(fault(m, 0xc000_5000n, READ)).toBe(9);

@@ -8,6 +8,7 @@ import { buildCpuid, type CpuidModel } from '../../src/x86/cpuid.ts';
 import * as L from '../../src/x86/layout.ts';
 import { OpcodeTable } from '../../src/x86/table/compile.ts';
 import { system } from '../../src/x86/table/system.ts';
+import { x87 } from '../../src/x86/table/x87.ts';
 import { loadRuntime, type RuntimeExports } from '../native/runtime.ts';
 
 export const RAM_BYTES = 16 * 2 ** 20;
@@ -92,7 +93,7 @@ export class SystemMachine {
     });
     this.exports = exports;
     this.view = view;
-    decoders ??= new OpcodeTable(system);
+    decoders ??= new OpcodeTable([...system, ...x87]);
     this.#decoder = new Decoder(decoders, (feature) => cpuid.has(feature));
     for (let at = 0; at < RAM_BYTES; at += 4096)
       view.setUint32(L.PAGE_TABLE + (at >>> 12) * 4, (L.RAM_BASE + at) | L.PAGE_RAM, true);

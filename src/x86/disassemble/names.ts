@@ -22,7 +22,7 @@ const SUFFIX: Readonly<Record<number, string>> = { 1: 'b', 2: 'w', 4: 'l', 8: 'q
 
 /** Of these the name says it all. */
 const PLAIN =
-  /^(j(?!mp$|mpf$)\w+|set\w+|nop|int3?|int1|into|ud[012]?|hlt|cli|sti|cl[cd]|st[cd]|cmc|leave|cpuid|rdtscp?|rdmsr|wrmsr|rdpmc|invd|wbinvd|clts|swapgs|xgetbv|xsetbv|clac|stac|syscall|[lms]fence|pause|lahf|sahf|salc|daa|das|aaa|aas|aa[md]|loop\w*|invlpg|prefetch|emms|fwait|clflush|clflushopt|clwb|sysenter|ldmxcsr|stmxcsr|fxsave|fxrstor|xsave|xrstor|xsavec|verr|verw|arpl|bound|enter|cmpxchg8b|cmpxchg16b|invpcid)$/;
+  /^(j(?!mp$|mpf$)\w+|set\w+|nop|int3?|int1|into|ud[012]?|hlt|cli|sti|cl[cd]|st[cd]|cmc|leave|cpuid|rdtscp?|rdmsr|wrmsr|rdpmc|invd|wbinvd|clts|swapgs|xgetbv|xsetbv|rdpkru|wrpkru|clac|stac|syscall|[lms]fence|pause|lahf|sahf|salc|daa|das|aaa|aas|aa[md]|loop\w*|invlpg|prefetch|emms|fwait|clflush|clflushopt|clwb|sysenter|ldmxcsr|stmxcsr|fxsave|fxrstor|xsave|xrstor|xsavec|verr|verw|arpl|bound|enter|cmpxchg8b|cmpxchg16b|invpcid)$/;
 
 /** Integer instructions whose size is that of their first register or memory operand. */
 const SIZED =

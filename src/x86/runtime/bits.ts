@@ -49,6 +49,8 @@ export const CR4_PCIDE = 0x20000;
 export const CR4_OSXSAVE = 0x40000;
 export const CR4_SMEP = 0x100000;
 export const CR4_SMAP = 0x200000;
+export const CR4_PKE = 0x400000;
+export const CR4_PKS = 0x1000000;
 
 export const EFER_SCE = 1;
 export const EFER_LME = 0x100;

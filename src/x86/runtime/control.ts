@@ -31,6 +31,8 @@ import {
   MXCSR,
   NEXT,
   PAT,
+  PKRS,
+  PKRU,
   RDX,
   RIP,
   SEG_ATTR,
@@ -68,6 +70,8 @@ import {
   CR4_PCE,
   CR4_PCIDE,
   CR4_PGE,
+  CR4_PKE,
+  CR4_PKS,
   CR4_PSE,
   CR4_SMAP,
   CR4_SMEP,
@@ -105,6 +109,10 @@ import { umipForbids } from './segment-ops';
 
 const CR0_ALLOWED: u32 =
   CR0_PG | CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD;
+
+/** Bits of CR4 that decide how tables are walked and what their entries allow. */
+const CR4_PAGING: u32 =
+  CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_PKS;
 
 /** One register (0 EAX … 3 EDX) of a CPUID leaf; 0 when the leaf is not there. */
 export function cpuidRegister(leaf: u32, subleaf: u32, register: i32): u32 {
@@ -148,6 +156,8 @@ function allowedCr4(): u32 {
   if ((ebx7 & (1 << 20)) != 0) allowed |= CR4_SMAP;
   if ((ecx7 & (1 << 2)) != 0) allowed |= CR4_UMIP;
   if ((ecx7 & (1 << 16)) != 0) allowed |= CR4_LA57;
+  if ((ecx7 & (1 << 3)) != 0) allowed |= CR4_PKE;
+  if ((ecx7 & (1 << 31)) != 0) allowed |= CR4_PKS;
   return allowed;
 }
 
@@ -206,9 +216,7 @@ function writeCr4(value: u64): bool {
     return false;
   }
   store<u64>(CR4, next);
-  if (((old ^ next) & (CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP)) != 0) {
-    tlbFlush();
-  }
+  if (((old ^ next) & CR4_PAGING) != 0) tlbFlush();
   updateMode();
   return true;
 }
@@ -360,6 +368,8 @@ export function initReset(): void {
   store<u64>(TSC_OFFSET, 0);
   store<u64>(MISC_ENABLE, 1);
   store<u64>(SPEC_CTRL, 0);
+  store<u64>(PKRS, 0);
+  store<u32>(PKRU, 0);
   memory.fill(DR, 0, 64);
   store<u64>(DR + 48, 0xffff_0ff0);
   store<u64>(DR + 56, 0x400);

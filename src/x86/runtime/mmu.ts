@@ -47,6 +47,7 @@ import {
 import { pageWatched, watching } from './debug';
 import { raise } from './exceptions';
 import { host_unsupported } from './host';
+import { KEY_ACCESS, KEY_WRITE, forbiddenByKey, forgetKeys } from './protection-keys';
 import { UNSUPPORTED_TABLE_OUTSIDE_RAM } from './unsupported';
 
 /** Kinds of access; times 8 they are the offsets of the TLB's tags. */
@@ -65,6 +66,8 @@ const PTE_G: u64 = 0x100;
 const PTE_ADDRESS: u64 = 0xff_ffff_f000;
 /** Bits 40..51: beyond our 40 physical bits, hence reserved. */
 const PTE_RESERVED: u64 = 0x000f_ff00_0000_0000;
+/** Bits 52..62: ignored or the protection key in 4-level and 5-level paging, reserved in PAE paging. */
+const PTE_HIGH: u64 = 0x7ff0_0000_0000_0000;
 const PTE_NX: u64 = 0x8000_0000_0000_0000;
 
 const TLB_SMAP = TLB;
@@ -197,6 +200,7 @@ function forgetDirectories(): void {
 /** 4-level, 5-level and PAE paging. 1 = mapped, 0 = not present, -1 = a reserved bit is set. SDM 3A 4.4, 4.5. */
 function walkWide(va: u64, top: i32, root: u64): i32 {
   const noExecute = (load<u32>(EFER) & EFER_NXE) != 0;
+  const reserved = top == 30 ? PTE_RESERVED | PTE_HIGH : PTE_RESERVED;
   let table = root;
   let shift = top;
   let user = 1;
@@ -219,7 +223,7 @@ function walkWide(va: u64, top: i32, root: u64): i32 {
     if (slot == 0) return 0;
     const entry = load<u64>(slot);
     if ((entry & PTE_P) == 0) return 0;
-    if ((entry & PTE_RESERVED) != 0 || ((entry & PTE_NX) != 0 && !noExecute)) return -1;
+    if ((entry & reserved) != 0 || ((entry & PTE_NX) != 0 && !noExecute)) return -1;
     const pointer = top == 30 && shift == 30;
     if (pointer) {
       // SDM table 4-8: no permissions in a PAE PDPTE; bits 1, 2, 5..8 and 63 are reserved.
@@ -291,7 +295,10 @@ function walkNarrowTables(va: u64): i32 {
   return 1;
 }
 
-/** Raises #PF (not in a region, where the interpreter will find it again). `present`: 0, 1, or 9 (reserved bit). */
+/**
+ * Raises #PF (not in a region, where the interpreter will find it again). `present`: 0, 1, 9 (reserved bit) or 33
+ * (protection key).
+ */
 function pageFault(va: u64, access: i32, user: i32, present: i32): i32 {
   if (load<i32>(IN_REGION) != 0) return 0;
   let error = present | (user << 2);
@@ -357,8 +364,16 @@ export function tlbFill(va: u64, access: i32): i32 {
     else if (tlb == TLB_SMAP) readable = !walkedUser;
     writable = readable && (walkWrite != 0 || (user == 0 && (cr0 & CR0_WP) == 0));
     executable = walkNx == 0 && (user != 0 ? walkedUser : !walkedUser || (load<u32>(CR4) & CR4_SMEP) == 0);
+    const forbidden = forbiddenByKey(walkLeaf, walkedUser, user != 0);
+    let wrong = 1;
+    if ((forbidden & KEY_ACCESS) != 0) {
+      readable = false;
+      writable = false;
+    } else if ((forbidden & KEY_WRITE) != 0) writable = false;
+    if ((forbidden & KEY_ACCESS) != 0 ? access != ACCESS_EXEC : forbidden != 0 && access == ACCESS_WRITE)
+      wrong |= 32;
     const allowed = access == ACCESS_READ ? readable : access == ACCESS_WRITE ? writable : executable;
-    if (!allowed) return forgetShort(va) ? tlbFill(va, access) : pageFault(va, access, user, 1);
+    if (!allowed) return forgetShort(va) ? tlbFill(va, access) : pageFault(va, access, user, wrong);
     let bits = PTE_A;
     if (access == ACCESS_WRITE) bits |= PTE_D;
     if ((walkLeaf & bits) != bits) {
@@ -469,6 +484,7 @@ export function tlbFlush(): void {
   memory.fill(HUGE_FILTER, 0, FILTER);
   memory.fill(CODE_FILTER, 0, FILTER);
   forgetDirectories();
+  forgetKeys();
 }
 
 /** A new address space: empties the TLBs of all but global pages. SDM 3A 4.10.4.1. */

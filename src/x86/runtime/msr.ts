@@ -16,6 +16,7 @@ import {
   MTRR_VARIABLE,
   NEXT,
   PAT,
+  PKRS,
   RAX,
   RCX,
   RDX,
@@ -35,6 +36,7 @@ import { cpuidRegister, isCanonicalBase } from './control';
 import { raise } from './exceptions';
 import { host_msrRead, host_msrWrite, host_tsc, host_unsupported } from './host';
 import { tlbFlush } from './mmu';
+import { setPkrs } from './protection-keys';
 import { updateMode } from './segments';
 import { UNSUPPORTED_MSR } from './unsupported';
 import { endBlock } from './record';
@@ -63,6 +65,7 @@ const MSR_MTRR_FIX4K: u32 = 0x268;
 const MSR_PAT: u32 = 0x277;
 const MSR_MTRR_DEF_TYPE: u32 = 0x2ff;
 const MSR_TSC_DEADLINE: u32 = 0x6e0;
+const MSR_PKRS: u32 = 0x6e1;
 const MSR_X2APIC_FIRST: u32 = 0x800;
 const MSR_X2APIC_LAST: u32 = 0x8ff;
 const MSR_EFER: u32 = 0xc0000080;
@@ -203,6 +206,10 @@ function hasArchCapabilities(): bool {
   return (cpuidRegister(7, 0, 3) & (1 << 29)) != 0;
 }
 
+function hasPks(): bool {
+  return (cpuidRegister(7, 0, 2) & (1 << 31)) != 0;
+}
+
 /** "Auth" of AuthenticAMD, as CPUID leaf 0 has it in EBX. */
 const AMD: u32 = 0x68747541;
 
@@ -226,6 +233,9 @@ function readMsr(index: u32): bool {
   else if (index == MSR_SPEC_CTRL) {
     if (!hasSpecCtrl()) return false;
     value = load<u64>(SPEC_CTRL);
+  } else if (index == MSR_PKRS) {
+    if (!hasPks()) return false;
+    value = load<u64>(PKRS);
   } else if (index == MSR_ARCH_CAPABILITIES) {
     if (!hasArchCapabilities()) return false;
     value = ARCH_CAPABILITIES;
@@ -323,6 +333,7 @@ function writeMsr(index: u32, value: u64): bool {
     store<u64>(SPEC_CTRL, value);
     return true;
   }
+  if (index == MSR_PKRS) return hasPks() && setPkrs(value);
   if (index == MSR_PRED_CMD) return hasSpecCtrl() && value <= 1;
   // nothing counts events
   if (isAmdCounter(index)) return true;

@@ -5,6 +5,7 @@ import {
   EFLAGS,
   HALTED,
   NEXT,
+  PKRU_OFFSET,
   RAX,
   RBX,
   RCX,
@@ -20,6 +21,7 @@ import {
   CR4_FSGSBASE,
   CR4_OSXSAVE,
   CR4_PCIDE,
+  CR4_PKE,
   CR4_TSD,
   FLAGS_ARITHMETIC,
   FLAG_AC,
@@ -198,11 +200,17 @@ export function op_cpuid(_rec: i32): i32 {
     ebx = load<u32>(at + 12);
     ecx = load<u32>(at + 16);
     edx = load<u32>(at + 20);
-    // OSXSAVE mirrors CR4, APIC the enable bit of its base register.
+    // OSXSAVE and OSPKE mirror CR4, APIC the enable bit of its base register.
     if (leaf == 1) {
       ecx &= ~(1 << 27);
       if ((load<u32>(CR4) & CR4_OSXSAVE) != 0) ecx |= 1 << 27;
       if (!apicEnabled()) edx &= ~(1 << 9);
+    } else if (leaf == 7) {
+      if ((load<u32>(CR4) & CR4_PKE) != 0 && load<u32>(RCX) == 0) ecx |= 1 << 4;
+    } else if (leaf == 0xd && (load<u32>(XCR0) & XCR0_PKRU) != 0) {
+      // Size of the states that XCR0 enables: in the standard form, and in the compacted one.
+      if (load<u32>(RCX) == 0) ebx = PKRU_OFFSET + 8;
+      else if (load<u32>(RCX) == 1 && ebx != 0) ebx += 8;
     }
   }
   store<u64>(RAX, eax);
@@ -211,6 +219,8 @@ export function op_cpuid(_rec: i32): i32 {
   store<u64>(RDX, edx);
   return NEXT;
 }
+
+const XCR0_PKRU: u32 = 0x200;
 
 /** CR4.TSD keeps the time stamp counter from CPL 3. */
 function timeForbidden(): bool {

@@ -1,4 +1,4 @@
-// FXSAVE, FXRSTOR, XSAVE, XSAVEC, XRSTOR for the x87 and SSE components, LDMXCSR and STMXCSR. The image's first 512
+// FXSAVE, FXRSTOR, XSAVE, XSAVEC, XRSTOR for the x87, SSE and PKRU components, LDMXCSR and STMXCSR. The image's first 512
 // bytes are the same for all. Source: SDM volume 1, 10.5 and chapter 13; the legacy area: table 10-2.
 import {
   CR0,
@@ -15,6 +15,8 @@ import {
   in64,
   MXCSR,
   NEXT,
+  PKRU,
+  PKRU_OFFSET,
   RAX,
   RDX,
   REC_OPSIZE,
@@ -26,6 +28,7 @@ import {
 import { CR0_EM, CR0_TS, CR4_OSFXSR, CR4_OSXSAVE } from './bits';
 import { raise } from './exceptions';
 import { begin, ok, readBytes, writeBytes, writeOk } from './memory';
+import { setPkru } from './protection-keys';
 import { effectiveAddress, linearAt } from './record';
 import { fault, memoryFault, slot, top, updateSummary } from './x87-state';
 
@@ -37,9 +40,11 @@ const MXCSR_MASK: u32 = 0xffff;
 const MXCSR_INITIAL: u32 = 0x1f80;
 const COMPONENT_X87: u64 = 1;
 const COMPONENT_SSE: u64 = 2;
-/** The image goes through here; 512 bytes and the 64 of XSAVE's header. */
-const IMAGE: i32 = memory.data(576, 64) as i32;
+const COMPONENT_PKRU: u64 = 0x200;
+/** The image goes through here: 512 bytes, the 64 of XSAVE's header, the 8 of PKRU. */
+const IMAGE: i32 = memory.data(640, 64) as i32;
 const HEADER: i32 = 512;
+const EXTENDED: i32 = 576;
 
 function badOperand(): i32 {
   return load<i32>(IN_REGION) ? REEXECUTE : raise(VEC_GP, 0);
@@ -190,7 +195,13 @@ function inUse(): u64 {
   let bits = COMPONENT_X87;
   if (load<u32>(MXCSR) != MXCSR_INITIAL) bits |= COMPONENT_SSE;
   for (let at = XMM; at < XMM + 256; at += 8) if (load<u64>(at)) bits |= COMPONENT_SSE;
+  if (load<u32>(PKRU)) bits |= COMPONENT_PKRU;
   return bits;
+}
+
+/** The compacted form has PKRU, the only extended component here, behind the header. */
+function placeOfPkru(compact: bool): i32 {
+  return compact ? EXTENDED : PKRU_OFFSET;
 }
 
 function save(rec: i32, compact: bool): i32 {
@@ -198,6 +209,9 @@ function save(rec: i32, compact: bool): i32 {
   const linear = operand(rec, 576, 1, 64);
   if (status) return status;
   const mask = requested();
+  const keys = mask & COMPONENT_PKRU;
+  const keysAt = linear + placeOfPkru(compact);
+  if (keys && !writeOk(keysAt, 8)) return memoryFault();
   if (!get(linear, HEADER, HEADER + 8)) return memoryFault();
   let present: u64;
   if (compact) {
@@ -206,7 +220,9 @@ function save(rec: i32, compact: bool): i32 {
     store<u64>(IMAGE + HEADER + 8, ((<u64>1) << 63) | mask);
   } else {
     // Bits of components that were not asked for stay as they are.
-    present = (load<u64>(IMAGE + HEADER) & ~mask) | ((COMPONENT_X87 | COMPONENT_SSE) & mask);
+    present =
+      (load<u64>(IMAGE + HEADER) & ~mask) |
+      ((COMPONENT_X87 | COMPONENT_SSE | (inUse() & COMPONENT_PKRU)) & mask);
   }
   store<u64>(IMAGE + HEADER, present);
   const saved = compact ? present : mask;
@@ -219,6 +235,10 @@ function save(rec: i32, compact: bool): i32 {
     store<u32>(IMAGE + 28, MXCSR_MASK);
     memory.copy(IMAGE + 160, XMM, 256);
     if (!put(linear, 24, 32) || !put(linear, 160, 160 + xmmBytes())) return memoryFault();
+  }
+  if (saved & COMPONENT_PKRU) {
+    store<u64>(IMAGE + EXTENDED, load<u32>(PKRU));
+    if (!writeBytes(keysAt, IMAGE + EXTENDED, 8)) return memoryFault();
   }
   return put(linear, HEADER, HEADER + (compact ? 64 : 8)) ? NEXT : memoryFault();
 }
@@ -255,6 +275,11 @@ export function op_xrstor(rec: i32): i32 {
   // The standard form loads MXCSR even when the registers are to be initialised (SDM 13.8.1).
   const loadsControl = sse && (present & COMPONENT_SSE || !(compact >> 63));
   if (loadsControl && load<u32>(IMAGE + 24) & ~MXCSR_MASK) return badOperand();
+  const keys = mask & COMPONENT_PKRU;
+  store<u64>(IMAGE + EXTENDED, 0);
+  if (keys & present) {
+    if (!readBytes(linear + placeOfPkru(compact >> 63 != 0), IMAGE + EXTENDED, 8)) return memoryFault();
+  }
   if (mask & COMPONENT_X87) {
     if (present & COMPONENT_X87) unpackX87(rec);
     else initialX87();
@@ -264,6 +289,7 @@ export function op_xrstor(rec: i32): i32 {
     if (present & COMPONENT_SSE) memory.copy(XMM, IMAGE + 160, xmmBytes());
     else memory.fill(XMM, 0, xmmBytes());
   }
+  if (keys) setPkru(load<u32>(IMAGE + EXTENDED));
   return NEXT;
 }
 

@@ -108,6 +108,8 @@ const control: readonly InsnDef[] = [
   { ...line('0f 01 modrm=f9', 'rdtscp', '', 'op_rdtscp', IO), feature: 'rdtscp' },
   { ...line('np 0f 01 modrm=d0', 'xgetbv', '', 'op_xgetbv', SYS), feature: 'xsave' },
   { ...line('np 0f 01 modrm=d1', 'xsetbv', '', 'op_xsetbv', END), feature: 'xsave' },
+  { ...line('np 0f 01 modrm=ee', 'rdpkru', '', 'op_rdpkru', SYS), feature: 'pku' },
+  { ...line('np 0f 01 modrm=ef', 'wrpkru', '', 'op_wrpkru', END), feature: 'pku' },
   { ...line('np 0f 01 modrm=ca', 'clac', '', 'op_clac', SYS), feature: 'smap' },
   { ...line('np 0f 01 modrm=cb', 'stac', '', 'op_stac', SYS), feature: 'smap' },
   { ...line('66 0f38 82 mem', 'invpcid', 'Gy Mdq', 'op_invpcid', END), feature: 'invpcid' },
