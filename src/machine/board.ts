@@ -31,6 +31,7 @@ import type {
   DeviceRequest,
   PluggedDevice,
 } from './registry.ts';
+import { acpiHotplug, globalsFor } from './globals.ts';
 import { functionOf, readRequest, requireClass } from './registry.ts';
 
 export interface BoardParts {
@@ -153,6 +154,7 @@ export async function buildBoard(parts: BoardParts): Promise<PcBoard> {
     rtc: { base: config.rtc.base, clock: config.rtc.clock === 'vm' ? 'vm' : 'host' },
     // The slot that QEMU's video card would have stays free, so that the others get QEMU's numbers.
     reserveVgaSlot: config.videoSlot,
+    acpiHotplug: acpiHotplug(config.globals, config.machine),
     onPowerOff: () => parts.control.powerOff(),
     onReset: () => parts.control.reset(),
   });
@@ -246,7 +248,12 @@ class MachineBoard implements PcBoard {
   plugDevice(config: DeviceConfig): PlacedDevice {
     const { host, backends } = this.#parts;
     const deviceClass = requireClass(config.driver);
-    const request = readRequest(config, deviceClass, (message) => host.warn(`${config.origin}: ${message}`));
+    const request = readRequest(
+      config,
+      deviceClass,
+      (message) => host.warn(`${config.origin}: ${message}`),
+      globalsFor(deviceClass, this.#parts.config.globals),
+    );
     const { id } = request;
     const context = (this.#deviceContext ??= this.#context());
     if (this.#complete) this.#checkHotplug(deviceClass.bus, () => this.#pciBus(request));
@@ -277,16 +284,19 @@ class MachineBoard implements PcBoard {
       throw new UsageError(`Device ${device.id ?? device.className} is already in the process of unplug`);
     if (place === undefined)
       throw new UsageError(`Device '${device.className}' does not support hotplugging`);
-    this.platform.hotplug.requestRemove(place.bus, place.slot);
-    this.#leaving.set(placed, now);
+    const patience = this.platform.hotplug.requestRemove(place.bus, place.slot);
+    // It may have gone at once.
+    if (this.placed.includes(placed)) this.#leaving.set(placed, now + patience);
   }
 
   /** Ports come and go on any controller, PCI functions where there are slots for it, and nothing else. */
   #checkHotplug(type: BusType, bus: () => PciBus): void {
     if (type === 'virtio-serial-bus') return;
-    const fixed = { name: type === 'ISA' ? 'isa.0' : 'virtio-mmio-bus.0', hotplug: false };
-    const { name, hotplug } = type === 'PCI' ? bus() : fixed;
-    if (!hotplug) throw new UsageError(`Bus '${name}' does not support hotplugging`);
+    const fixed = { name: type === 'ISA' ? 'isa.0' : 'virtio-mmio-bus.0' };
+    const on = type === 'PCI' ? bus() : undefined;
+    const name = on?.name ?? fixed.name;
+    if (on === undefined || !this.platform.hotplug.supports(on))
+      throw new UsageError(`Bus '${name}' does not support hotplugging`);
   }
 
   #newPath(id: string | undefined): string {
@@ -396,6 +406,7 @@ class MachineBoard implements PcBoard {
       control,
       random: (view) => host.random(view),
       pciBus: (request) => this.#pciBus(request),
+      nativeHotplug: this.platform.info.nativeHotplug,
       plugPci: (fn, request) => this.#plugPci(fn, request),
       plugMmio: (make) => this.platform.addVirtioMmio(make),
       isaIrq: (irq) => this.platform.isaIrq(irq),

@@ -100,6 +100,14 @@ export interface DeviceConfig {
   readonly origin: string;
 }
 
+/** A default for a property of devices of a kind (`-global`). */
+export interface GlobalConfig {
+  readonly driver: string;
+  readonly property: string;
+  readonly value: string;
+  readonly origin: string;
+}
+
 export interface FwCfgConfig {
   readonly name: string;
   readonly file?: string;
@@ -152,6 +160,7 @@ export interface MachineConfig {
   readonly hubPorts: readonly HubPortConfig[];
   readonly objects: readonly ObjectConfig[];
   readonly devices: readonly DeviceConfig[];
+  readonly globals: readonly GlobalConfig[];
   readonly fwCfg: readonly FwCfgConfig[];
   readonly trace: TraceConfig;
   readonly pidfile: string | undefined;

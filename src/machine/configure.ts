@@ -34,6 +34,7 @@ import {
 import { configureBlockdevs } from './configure-blockdev.ts';
 import { configureDrives } from './configure-drive.ts';
 import { configureNet } from './configure-net.ts';
+import { configureGlobals } from './globals.ts';
 
 /** What a program gives that has no text form. */
 export interface Attachments {
@@ -121,6 +122,7 @@ export function configure(
     objects: configureObjects(given, note),
     // QEMU's order: the cards of -nic first, then -device as given, then the disks of -drive if=virtio.
     devices: [...serials.debugcons, ...net.devices, ...devices, ...drives.devices],
+    globals: configureGlobals(given, machine.type, (message) => notes.push(message)),
     fwCfg: configureFwCfg(given),
     trace: configureTrace(given),
     pidfile: last(given, 'pidfile')?.text,

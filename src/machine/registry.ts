@@ -11,6 +11,7 @@ import type { PciFunction } from '../core/pci.ts';
 import type { Tracer } from '../core/trace.ts';
 import type { DeviceCategory, DeviceSummary } from '../qapi/help.ts';
 import { lastValue } from '../qapi/options.ts';
+import type { OptionEntry } from '../qapi/options.ts';
 import type { Property, PropertyValue } from '../qapi/property.ts';
 import { readProperties } from '../qapi/read.ts';
 import { didYouMean } from '../qapi/suggest.ts';
@@ -80,6 +81,8 @@ export interface DeviceContext {
   pciBus(request: DeviceRequest): PciBus;
   /** Puts a function on that bus: at `addr`, or in the first free slot. */
   plugPci(fn: PciFunction, request: DeviceRequest): void;
+  /** Slots of PCI Express ports are plugged by their own registers. */
+  readonly nativeHotplug: boolean;
   /** Maps registers for a virtio device outside PCI; `make` gets their interrupt line. @throws UsageError */
   plugMmio<T extends IoHandler>(make: (line: IrqLine) => T): T;
   isaIrq(irq: number): IrqLine;
@@ -154,14 +157,15 @@ export function requireClass(driver: string, classes = DEVICE_CLASSES): DeviceCl
   throw new UsageError(`'${driver}' is not a valid device model name${didYouMean(driver, names)}`);
 }
 
-/** Reads the properties of a `-device` as its class declares them. */
+/** Reads the properties of a `-device` as its class declares them. @param defaults what `-global` says of it */
 export function readRequest(
   config: DeviceConfig,
   deviceClass: DeviceClass,
   note?: (message: string) => void,
+  defaults: readonly OptionEntry[] = [],
 ): DeviceRequest {
   const own = config.entries.filter((entry) => entry.name !== 'id' && entry.name !== 'bus');
-  const { values, given } = readProperties(own, deviceClass.properties, {
+  const { values, given } = readProperties([...defaults, ...own], deviceClass.properties, {
     device: deviceClass.name,
     ...(note === undefined ? {} : { note }),
   });

@@ -97,6 +97,8 @@ export interface PlatformInfo {
    * (slot * 8 + function) of the bridges between the root bus and it, none for the root bus itself.
    */
   readonly hotplugBuses: readonly (readonly number[])[];
+  /** PCI Express ports do hot-plug by themselves, if the system takes it over. */
+  readonly nativeHotplug: boolean;
   /** Registers of virtio devices outside PCI, and the interrupt that they share. */
   readonly virtioMmio: readonly AddressWindow[];
   readonly virtioMmioGsi: number;
@@ -164,6 +166,7 @@ export function platformFacts(
     readonly hpet: boolean;
     readonly serialPorts?: readonly SerialPortInfo[];
     readonly hotplugBuses?: readonly (readonly number[])[];
+    readonly nativeHotplug?: boolean;
     readonly virtioMmio?: readonly AddressWindow[];
   },
 ): PlatformInfo {
@@ -222,6 +225,7 @@ export function platformFacts(
     hasKeyboardController: true,
     pciHotplugPort: pc ? { base: 0xae00, size: 0x18 } : { base: 0xcc0, size: 0x18 },
     hotplugBuses: options.hotplugBuses ?? (pc ? [[]] : []),
+    nativeHotplug: options.nativeHotplug === true,
     virtioMmio: options.virtioMmio ?? [],
     virtioMmioGsi: PC.virtioMmioGsi,
     pciHotplugGpe: 1,

@@ -61,6 +61,8 @@ export interface PlatformOptions {
   readonly hpet?: boolean;
   /** Slot 2 (pc) or 1 (q35) stays free for a VGA adapter; default true on pc. */
   readonly reserveVgaSlot?: boolean;
+  /** What ACPI tells of PCI hot-plug: slots of the root bus (of `pc`; default true), and those behind bridges. */
+  readonly acpiHotplug?: { readonly root: boolean; readonly bridges: boolean };
   /** The guest switched the machine off (ACPI S5). */
   readonly onPowerOff: () => void;
   /** The guest asked for a reset. Called inside a register write: act on it when the processor has stopped. */
@@ -163,7 +165,7 @@ export class Platform {
       name: options.machine === 'pc' ? 'pci.0' : 'pcie.0',
       kind: options.machine === 'pc' ? 'conventional' : 'root-complex',
       // The slots of q35's root bus cannot be plugged, in QEMU as here: that is what root ports are for.
-      hotplug: options.machine === 'pc',
+      hotplug: options.machine === 'pc' && options.acpiHotplug?.root !== false,
       ports,
       mmio,
       tracer,
@@ -186,6 +188,7 @@ export class Platform {
       window: pciHotplugPort,
       root: this.pci,
       fixed,
+      bridges: options.acpiHotplug?.bridges !== false,
       raise: () => this.power.raiseGpe(pciHotplugGpe),
     });
     // Devices before the controllers that their lines end in.
@@ -221,6 +224,7 @@ export class Platform {
       hpet: this.#options.hpet !== false,
       serialPorts: SERIAL_PORTS.filter((port) => this.serial[port.index] !== undefined),
       virtioMmio: this.#virtioMmio,
+      nativeHotplug: this.#options.acpiHotplug?.bridges === false,
       hotplugBuses: hotplug === undefined ? [] : hotplug.buses.map((bus) => wayTo(bus)),
     });
   }

@@ -1,6 +1,6 @@
 /** PCI Express root ports: each a slot in which devices of q35 come and go. */
 import { UsageError } from '../../core/errors.ts';
-import { PcieRootPort } from '../../pc/pci/root-port.ts';
+import { LINK_SPEEDS, LINK_WIDTHS, PcieRootPort } from '../../pc/pci/root-port.ts';
 import type { DeviceClass, DeviceContext, DeviceRequest, PluggedDevice } from '../registry.ts';
 
 /** What a bridge reserves is worked out for what is behind it. */
@@ -18,6 +18,11 @@ function createRootPort(context: DeviceContext, request: DeviceRequest): Plugged
     hotplug: values.hotplug !== false,
     acs: values['disable-acs'] !== true,
     multifunction: values.multifunction === true,
+    nativeCapable: values['x-native-hotplug'] !== false,
+    native: context.nativeHotplug,
+    powerController: values.power_controller_present !== false,
+    speed: LINK_SPEEDS[String(values['x-speed']) as keyof typeof LINK_SPEEDS],
+    width: Number(values['x-width']),
   });
   const chassis = Number(values.chassis);
   const key = `${chassis}.${Number(values.slot)}`;
@@ -51,6 +56,29 @@ export const bridgeClasses: readonly DeviceClass[] = [
       { name: 'port', type: 'uint8', default: 0, help: 'Number of the port' },
       { name: 'hotplug', type: 'bool', default: true, help: 'Devices come and go while the machine runs' },
       { name: 'disable-acs', type: 'bool', default: false, help: 'No access control services' },
+      {
+        name: 'power_controller_present',
+        type: 'bool',
+        default: true,
+        help: 'The slot can be switched on and off',
+      },
+      { name: 'x-native-hotplug', type: 'bool', default: true, help: 'The slot says that it can be plugged' },
+      {
+        name: 'x-speed',
+        type: 'enum',
+        values: Object.keys(LINK_SPEEDS),
+        default: '16',
+        shownType: 'PCIELinkSpeed',
+        help: '2_5/5/8/16',
+      },
+      {
+        name: 'x-width',
+        type: 'enum',
+        values: LINK_WIDTHS,
+        default: '32',
+        shownType: 'PCIELinkWidth',
+        help: '1/2/4/8/12/16/32',
+      },
       { name: 'bus-reserve', type: 'uint32', default: 4294967295, help: '', ignored: RESERVED },
       { name: 'io-reserve', type: 'size', help: '', ignored: RESERVED },
       { name: 'mem-reserve', type: 'size', help: '', ignored: RESERVED },

@@ -23,6 +23,9 @@ const PIRQ_OFF = 0x80;
 const PCI_IRQS = [5, 10, 11];
 /** Flag of a method that creates names while it runs: two processors must not be in it at once (§19.6.85). */
 const SERIALIZED = 8;
+/** _OSC: the system gets PME (bit 2), AER (3) and the capability structure (4). */
+const OSC_CONTROL = 0x1c;
+const OSC_NATIVE_HOTPLUG = 0x01;
 const PCI_SLOTS = 32;
 const PCI_PINS = 4;
 const LINK_LETTERS = 'ABCDEFGH';
@@ -70,7 +73,7 @@ function rootBridge(info: PlatformInfo): Aml {
     name('_UID', 0),
     name('_BBN', 0),
     name('_CRS', res.template(...windows)),
-    ...(express ? [operatingSystemCapabilities()] : []),
+    ...(express ? [operatingSystemCapabilities(info)] : []),
     ...interruptRouting(info),
     isaBridge(info),
     ...(info.hotplugBuses.length > 0 ? hotplugSlots(info) : []),
@@ -82,10 +85,10 @@ function busCount(info: PlatformInfo): number {
 }
 
 /**
- * _OSC of a PCI Express root (PCI Firmware 3.0 §4.5): the system gets PME (bit 2), AER (3) and the capability
- * structure (4); not native hot-plug, for slots are plugged by way of ACPI, as in QEMU 7.2.
+ * _OSC of a PCI Express root (PCI Firmware 3.0 §4.5). Native hot-plug is the system's where slots are not plugged by
+ * way of ACPI, as in QEMU 7.2.
  */
-function operatingSystemCapabilities(): Aml {
+function operatingSystemCapabilities(info: PlatformInfo): Aml {
   const uuid = [
     0x5b, 0x4d, 0xdb, 0x33, 0xf7, 0x1f, 0x1c, 0x40, 0x96, 0x57, 0x74, 0x41, 0xc0, 0x3d, 0xd7, 0x66,
   ];
@@ -97,7 +100,7 @@ function operatingSystemCapabilities(): Aml {
       aml.equal(aml.arg(0), aml.buffer(uuid)),
       aml.dwordField(aml.arg(3), 4, 'CDW2'),
       aml.dwordField(aml.arg(3), 8, 'CDW3'),
-      aml.and('CDW3', 0x1c, aml.local(0)),
+      aml.and('CDW3', OSC_CONTROL | (info.nativeHotplug ? OSC_NATIVE_HOTPLUG : 0), aml.local(0)),
       // Unknown revision; capabilities masked.
       aml.when(aml.not(aml.equal(aml.arg(1), 1)), aml.or('CDW1', 0x08, 'CDW1')),
       aml.when(aml.not(aml.equal('CDW3', aml.local(0))), aml.or('CDW1', 0x10, 'CDW1')),

@@ -103,13 +103,18 @@ export class PciBridge extends PciFunction {
     return this.#secondary;
   }
 
-  /** Functions are plugged behind it. */
-  protected get plugged(): boolean {
-    return this.#secondary !== undefined && this.#secondary.functions.length > 0;
+  /** The bus behind it, or undefined before it is on a bus itself. */
+  protected get behind(): PciBus | undefined {
+    return this.#secondary;
   }
 
-  /** Something was put on the bus behind it. For subclasses. */
-  populated(): void {}
+  /** Power for what is behind it. */
+  protected setPower(on: boolean): void {
+    this.#secondary?.setPower(on);
+  }
+
+  /** Something was put on the bus behind it, while the machine runs or before. For subclasses. */
+  populated(_running: boolean): void {}
 
   get secondaryNumber(): number {
     return this.byte(PCI_SECONDARY_BUS);

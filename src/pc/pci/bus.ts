@@ -66,6 +66,8 @@ export class PciBus {
   readonly #ioPlacer: RangePlacer;
   readonly #memPlacer: RangePlacer;
   readonly #reserved = new Set<number>();
+  /** Off behind a port whose slot is off: nothing there answers. */
+  #power = true;
 
   constructor(options: PciBusOptions, upstream?: Upstream) {
     this.name = options.name;
@@ -130,12 +132,14 @@ export class PciBus {
   /**
    * Plugs a function in, at `addr` or at function 0 of the first free slot. May be called while the machine runs.
    * @param addr slot 0-31 and function 0-7, or undefined
+   * @param running the machine was complete already
    * @throws UsageError when the place is taken or there is none
    */
   add(
     fn: PciFunction,
     label: string,
     addr?: { readonly slot: number; readonly function: number },
+    running = false,
   ): PlacedFunction {
     const { slot, function: number } = addr ?? { slot: this.#freeSlot(label), function: 0 };
     if (slot < 0 || slot >= SLOTS || number < 0 || number >= FUNCTIONS) {
@@ -147,6 +151,12 @@ export class PciBus {
         `PCI: slot ${slot} function ${number} not available for ${label.split(',')[0]}, in use by ${taken.label}`,
       );
     }
+    const first = this.#functions.get(devfn(slot, 0));
+    // Guests have looked at the slot already.
+    if (running && first !== undefined)
+      throw new UsageError(
+        `PCI: slot ${slot} function 0 already occupied by ${first.fn.name}, new func ${fn.name} cannot be exposed to guest.`,
+      );
     this.#checkMultiFunction(fn, slot, number);
     const placed = { fn, bus: this, slot, function: number, label };
     this.#functions.set(devfn(slot, number), placed);
@@ -158,7 +168,7 @@ export class PciBus {
       mappingChanged: () => this.#remap(placed),
     });
     if (fn instanceof PciBridge) fn.attach(this.#behind(fn, slot));
-    this.upstream?.bridge.populated();
+    this.upstream?.bridge.populated(running);
     this.#remap(placed);
     return placed;
   }
@@ -194,15 +204,23 @@ export class PciBus {
     for (const { fn } of this.functions) fn.reset();
   }
 
+  /** Without power functions are as after a reset, decode nothing and do not answer. */
+  setPower(on: boolean): void {
+    if (this.#power === on) return;
+    this.#power = on;
+    if (!on) this.reset();
+    for (const placed of this.#functions.values()) this.#remap(placed);
+  }
+
   /** A configuration read; a function that is not there reads as ones (§3.2.2.3.4, master abort). */
   readConfig(address: number, offset: number, size: AccessSize): number {
     const placed = this.#functions.get(address);
-    if (placed === undefined) return size === 4 ? 0xffffffff : (1 << (size * 8)) - 1;
+    if (placed === undefined || !this.#power) return size === 4 ? 0xffffffff : (1 << (size * 8)) - 1;
     return placed.fn.readConfig(offset, size) >>> 0;
   }
 
   writeConfig(address: number, offset: number, size: AccessSize, value: number): void {
-    this.#functions.get(address)?.fn.writeConfig(offset, size, value);
+    if (this.#power) this.#functions.get(address)?.fn.writeConfig(offset, size, value);
   }
 
   #freeSlot(label: string): number {
@@ -235,6 +253,7 @@ export class PciBus {
 
   /** Whether an access to these addresses gets to this bus. */
   #reaches(space: 'io' | 'mem', base: number, size: number): boolean {
+    if (!this.#power) return false;
     const up = this.upstream;
     return up === undefined || (up.bridge.forwards(space, base, size) && up.bus.#reaches(space, base, size));
   }

@@ -113,11 +113,12 @@ function barsOf(bus: PciBus): Region {
   return region;
 }
 
-/** The window that a bridge needs for what is behind it; one that can be plugged gets memory in any case. */
+/** The window that a bridge needs for what is behind it; one with a slot gets memory in any case. */
 function windowOf(bridge: PciBridge, kind: Kind, behind: Region): Entry {
   const list = behind[kind];
   const align = Math.max(kind === 'io' ? BRIDGE_IO_MIN : BRIDGE_MEM_MIN, alignment(list));
-  const reserve = bridge.hotplug && !(bridge.express && kind === 'io') ? align : 0;
+  const slot = bridge.express ? kind !== 'io' : bridge.hotplug;
+  const reserve = slot ? align : 0;
   const size = Math.ceil((sum(list) || reserve) / align) * align;
   return {
     size,

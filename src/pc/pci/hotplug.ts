@@ -8,6 +8,7 @@ import { UsageError } from '../../core/errors.ts';
 import type { PciFunction } from '../../core/pci.ts';
 import { PciBridge } from './bridge.ts';
 import { type PciBus, type PlacedFunction, SLOTS } from './bus.ts';
+import { PcieRootPort } from './root-port.ts';
 
 // Registers, 32 bits each: slots added, slots to be removed, eject, removable slots, bus selector.
 const PCI_UP = 0x00;
@@ -34,6 +35,8 @@ export interface PciHotplugOptions {
   readonly root: PciBus;
   /** Bits of the root bus's slots that belong to the chipset and stay. */
   readonly fixed: number;
+  /** Buses behind bridges are told of by ACPI, too; otherwise it is native hot-plug for PCI Express ports. */
+  readonly bridges: boolean;
   /** Sends the general-purpose event. */
   readonly raise: () => void;
 }
@@ -45,12 +48,14 @@ export class PciHotplug {
   readonly #root: PciBus;
   readonly #raise: () => void;
   readonly #fixed: number;
+  readonly #bridges: boolean;
   /** Bridges that came while the machine ran go like other functions; the guest's tables know no slots behind them. */
   readonly #late = new Set<PciFunction>();
 
   constructor(options: PciHotplugOptions) {
     this.#root = options.root;
     this.#fixed = options.fixed;
+    this.#bridges = options.bridges;
     this.#raise = options.raise;
     options.ports.add({
       name: 'acpi-pci-hotplug',
@@ -70,8 +75,14 @@ export class PciHotplug {
     return this.#pluggable(this.#root);
   }
 
+  /** Functions come and go on this bus while the machine runs, one way or the other. */
+  supports(bus: PciBus): boolean {
+    return nativePort(bus) !== undefined || this.buses.includes(bus);
+  }
+
   /** A bus before those behind it, and of two bridges the later one first: QEMU's order. */
   #pluggable(bus: PciBus): PciBus[] {
+    if (!this.#bridges) return bus.hotplug && bus === this.#root ? [bus] : [];
     const behind = bus.functions
       .flatMap(({ fn }) => (fn instanceof PciBridge && !this.#late.has(fn) ? [fn.secondary] : []))
       .toReversed();
@@ -85,8 +96,13 @@ export class PciHotplug {
     label: string,
     addr?: { readonly slot: number; readonly function: number },
   ): PlacedFunction {
+    const port = nativePort(bus);
+    if (port !== undefined) {
+      port.onRemoved = (gone) => this.onRemoved(gone);
+      return port.plug(fn, label, addr);
+    }
     const events = this.#eventsOf(bus);
-    const placed = bus.add(fn, label, addr);
+    const placed = bus.add(fn, label, addr, true);
     if (fn instanceof PciBridge) this.#late.add(fn);
     events.up |= 1 << placed.slot;
     // A slot that was to be emptied and is filled again is not to be emptied any more.
@@ -98,14 +114,21 @@ export class PciHotplug {
   /**
    * Asks the guest to give a slot back; all of its functions go when it does (`onRemoved` for each). May be asked
    * again: a guest may have been too early in its boot to listen.
+   * @returns for how many milliseconds it is not to be asked again
    * @throws UsageError for a slot of the chipset's, and on a bus that cannot be plugged
    */
-  requestRemove(bus: PciBus, slot: number): void {
+  requestRemove(bus: PciBus, slot: number): number {
+    const port = nativePort(bus);
+    if (port !== undefined) {
+      port.onRemoved = (gone) => this.onRemoved(gone);
+      return port.requestUnplug();
+    }
     const events = this.#eventsOf(bus);
     if (bus === this.#root && (this.#fixed & (1 << slot)) !== 0)
       throw new UsageError(`PCI: slot ${slot} is not hot-pluggable`);
     events.down |= 1 << slot;
     this.#raise();
+    return 0;
   }
 
   /** Machine reset: what was to be removed is removed now, for the guest will not be asked again. */
@@ -182,4 +205,10 @@ export class PciHotplug {
       this.onRemoved(placed);
     }
   }
+}
+
+/** The port that a bus is behind, where that does hot-plug by itself. */
+function nativePort(bus: PciBus): PcieRootPort | undefined {
+  const bridge = bus.upstream?.bridge;
+  return bridge instanceof PcieRootPort && bridge.native ? bridge : undefined;
 }

@@ -1,10 +1,14 @@
 /**
  * A PCI Express root port, as QEMU's `pcie-root-port` shows itself: one slot behind it, in which functions come and go.
- * The guest hears of them by ACPI (hotplug.ts), as with QEMU 7.2; the slot's own registers are kept and never signal.
+ * The guest hears of them by ACPI (hotplug.ts), as with QEMU 7.2, or by the slot's own registers (slot.ts).
  * PCI Express Base 3.0 §7.8 (capability), §7.10 (advanced errors), §7.16 (access control).
  */
 import { Msix, PCI_CAP_ID_EXP, PCI_CAP_ID_SSVID } from '../../core/pci.ts';
+import type { AccessSize } from '../../core/bus.ts';
+import type { PciFunction } from '../../core/pci.ts';
 import { PciBridge } from './bridge.ts';
+import type { PlacedFunction } from './bus.ts';
+import { ExpressSlot } from './slot.ts';
 
 const VENDOR_REDHAT = 0x1b36;
 const DEVICE_ROOT_PORT = 0x000c;
@@ -17,9 +21,6 @@ const DEVSTA = 0x0a;
 const LNKCAP = 0x0c;
 const LNKCTL = 0x10;
 const LNKSTA = 0x12;
-const SLTCAP = 0x14;
-const SLTCTL = 0x18;
-const SLTSTA = 0x1a;
 const ROOTCTL = 0x1c;
 const ROOTSTA = 0x20;
 const DEVCAP2 = 0x24;
@@ -32,24 +33,22 @@ const EXPRESS_LENGTH = 0x3c;
 const FLAGS_ROOT_PORT = 0x0142;
 /** Role-based error reporting. */
 const DEVCAP_RBER = 0x8000;
-/** 16 GT/s, 32 lanes, ASPM L0s, link active reporting, bandwidth notification. */
-const LNKCAP_VALUE = 0x00300604;
-/** What the link could do: 16 GT/s, 32 lanes; and with an endpoint of ours behind it: 2.5 GT/s, one lane. */
-const LNKSTA_EMPTY = 0x0204;
-const LNKSTA_PLUGGED = 0x0011;
-/** Attention button, power controller, both indicators, hot-plug surprise, hot-plug capable, interlock. */
-const SLTCAP_HOTPLUG = 0x0002007b;
-const SLTCAP_NUMBER_SHIFT = 19;
-const SLTCTL_WRITABLE = 0x07f9;
-/** Attention indicator off; power and its indicator off, or on. */
-const SLTCTL_EMPTY = 0x07c0;
-const SLTCTL_PLUGGED = 0x01c0;
-const SLTSTA_EVENTS = 0x001f;
+/** ASPM L0s. */
+const LNKCAP_L0S = 0x0400;
+/** "required for Root Ports supporting Links wider than x1 or multiple Link speeds" (§7.8.6). */
+const LNKCAP_BANDWIDTH_NOTIFICATION = 0x200000;
+/** Link active reporting: required of ports that can be plugged. */
+const LNKCAP_ACTIVE_REPORTING = 0x100000;
+const LNKSTA_ACTIVE = 0x2000;
+/** Of an endpoint of ours: 2.5 GT/s, one lane. */
+const LNKSTA_ENDPOINT = 0x0011;
 /** ARI forwarding, end-end TLP prefixes. */
 const DEVCAP2_VALUE = 0x00300020;
 const DEVCTL2_WRITABLE = 0x8020;
-const LNKCAP2_SPEEDS = 0x1e;
-const LNKCTL2_16GT = 0x0004;
+
+/** By the name that options have, the number that registers have. */
+export const LINK_SPEEDS = { '2_5': 1, '5': 2, '8': 3, '16': 4 } as const;
+export const LINK_WIDTHS = ['1', '2', '4', '8', '12', '16', '32'] as const;
 
 // Extended capabilities, where QEMU has them.
 const AER = 0x100;
@@ -68,12 +67,25 @@ export interface RootPortOptions {
   /** Of the link capabilities. */
   readonly port: number;
   readonly hotplug: boolean;
+  /** Native hot-plug may be told of in the slot's capabilities; default true. */
+  readonly nativeCapable?: boolean;
+  /** The guest hears of what comes and goes by the slot's registers, not by ACPI; default false. */
+  readonly native?: boolean;
+  /** Default true. */
+  readonly powerController?: boolean;
+  /** Of the link: default 4 (16 GT/s), and 32 lanes. */
+  readonly speed?: number;
+  readonly width?: number;
   readonly acs: boolean;
   readonly multifunction: boolean;
 }
 
 export class PcieRootPort extends PciBridge {
   readonly #express: number;
+  readonly #slot: ExpressSlot;
+  readonly #native: boolean;
+  readonly #link: number;
+  readonly #speed: number;
 
   constructor(options: RootPortOptions) {
     super('pcie-root-port', {
@@ -81,53 +93,121 @@ export class PcieRootPort extends PciBridge {
       device: DEVICE_ROOT_PORT,
       busName: options.busName,
       express: true,
-      hotplug: options.hotplug,
+      // With native hot-plug it is the port that refuses, in words of its own.
+      hotplug: options.hotplug || options.native === true,
     });
     if (options.multifunction) this.config[0x0e]! |= 0x80;
     const subsystem = this.addCapability(PCI_CAP_ID_SSVID, 8);
     this.setWord(subsystem + 4, VENDOR_REDHAT);
     new Msix(this, 1, 0);
     this.#express = this.addCapability(PCI_CAP_ID_EXP, EXPRESS_LENGTH);
+    this.#native = options.native === true;
     const at = this.#express;
     this.setWord(at + FLAGS, FLAGS_ROOT_PORT);
     this.setDword(at + DEVCAP, DEVCAP_RBER);
-    this.setDword(at + LNKCAP, (LNKCAP_VALUE | (options.port << 24)) >>> 0);
-    const slot = ((options.slot << SLTCAP_NUMBER_SHIFT) | (options.hotplug ? SLTCAP_HOTPLUG : 0)) >>> 0;
-    this.setDword(at + SLTCAP, slot);
+    this.#speed = options.speed ?? LINK_SPEEDS['16'];
+    const width = options.width ?? 32;
+    this.#link = this.#speed | (width << 4);
+    const fast = this.#speed > LINK_SPEEDS['2_5'];
+    const link =
+      this.#link |
+      LNKCAP_L0S |
+      (fast || width > 1 ? LNKCAP_BANDWIDTH_NOTIFICATION : 0) |
+      (fast ? LNKCAP_ACTIVE_REPORTING : 0);
+    this.setDword(at + LNKCAP, (link | (options.port << 24)) >>> 0);
     this.setDword(at + DEVCAP2, DEVCAP2_VALUE);
-    this.setDword(at + LNKCAP2, LNKCAP2_SPEEDS);
+    // "Supported Link Speeds Vector": 5 GT/s and less need none (§7.8.18).
+    if (this.#speed > LINK_SPEEDS['5']) this.setDword(at + LNKCAP2, (2 << this.#speed) - 2);
     this.#mask(at + DEVCTL, 0x000f);
     this.#mask(at + LNKCTL, 0x00c0);
-    this.#mask(at + SLTCTL, SLTCTL_WRITABLE);
     this.#mask(at + ROOTCTL, 0x0007);
     this.#mask(at + DEVCTL2, DEVCTL2_WRITABLE);
     this.clearMask[at + DEVSTA] = 0x0f;
-    this.clearMask[at + SLTSTA] = SLTSTA_EVENTS;
     this.clearMask[at + ROOTSTA + 2] = 0x01;
+    const hotplug = options.hotplug && options.nativeCapable !== false;
+    const powerController = options.powerController !== false;
+    const slot = { number: options.slot, hotplug, powerController, native: this.#native };
+    this.#slot = new ExpressSlot(this, at, slot, {
+      populated: () => this.#populated,
+      power: (on) => this.setPower(on),
+      empty: () => this.#empty(),
+      signal: (level) => this.#signal(level),
+    });
     this.#addExtended(options.acs);
     this.reset();
   }
+
+  /** "The link behind a Downstream Port has only Device 0" (§7.3.1). */
+  get #populated(): boolean {
+    return this.behind?.at(0, 0) !== undefined;
+  }
+
+  /** A function has left the slot because the guest has switched it off. */
+  onRemoved: (placed: PlacedFunction) => void = () => {};
 
   override reset(): void {
     super.reset();
     const at = this.#express;
     this.setWord(at + DEVCTL, 0);
     this.setWord(at + LNKCTL, 0);
-    this.setWord(at + SLTCTL, this.plugged ? SLTCTL_PLUGGED : SLTCTL_EMPTY);
     this.setWord(at + ROOTCTL, 0);
     this.setWord(at + DEVCTL2, 0);
-    this.setWord(at + LNKCTL2, LNKCTL2_16GT);
+    // The target speed is the highest.
+    this.setWord(at + LNKCTL2, this.#speed > LINK_SPEEDS['2_5'] ? this.#speed : 0);
     this.setDword(AER + 0x0c, AER_UNCORRECTABLE_SEVERITY);
     this.setDword(AER + 0x14, AER_CORRECTABLE_MASK);
     this.config[AER + 0x2c] = 0;
+    this.#slot.reset();
   }
 
-  override populated(): void {
-    this.setWord(this.#express + SLTCTL, SLTCTL_PLUGGED);
+  override populated(running: boolean): void {
+    if (!running) this.#slot.coldPlugged();
+    else if (!this.#native) this.#slot.plugged();
+  }
+
+  /** The port does hot-plug by itself: ACPI has no part in it. */
+  get native(): boolean {
+    return this.#native;
+  }
+
+  /** Puts a function in while the machine runs. @throws UsageError */
+  plug(
+    fn: PciFunction,
+    label: string,
+    addr?: { readonly slot: number; readonly function: number },
+  ): PlacedFunction {
+    this.#slot.checkPlug(this.busName);
+    const placed = this.secondary.add(fn, label, addr, true);
+    this.#slot.plug();
+    return placed;
+  }
+
+  /** Asks the guest for what is in the slot. @returns as `ExpressSlot.requestUnplug` @throws UsageError */
+  requestUnplug(): number {
+    return this.#slot.requestUnplug(this.busName);
+  }
+
+  override writeConfig(offset: number, size: AccessSize, value: number): void {
+    const before = this.#slot.registers;
+    super.writeConfig(offset, size, value);
+    this.#slot.written(offset, size, value >>> 0, before);
   }
 
   protected override beforeConfigRead(): void {
-    this.setWord(this.#express + LNKSTA, this.plugged ? LNKSTA_PLUGGED : LNKSTA_EMPTY);
+    const at = this.#express + LNKSTA;
+    this.setWord(at, (this.word(at) & LNKSTA_ACTIVE) | (this.#populated ? LNKSTA_ENDPOINT : this.#link));
+  }
+
+  #empty(): void {
+    for (const placed of this.secondary.functions) {
+      this.secondary.remove(placed.fn);
+      this.onRemoved(placed);
+    }
+  }
+
+  #signal(level: boolean): void {
+    if (this.msix?.enabled !== true) this.setIntx(level);
+    else if (level) this.msix.notify(0);
   }
 
   #mask(at: number, bits: number): void {

@@ -48,6 +48,14 @@ export const EXPERT = [
     help: 'Add an entry to fw_cfg',
   },
   {
+    name: 'global',
+    takes: 'text',
+    repeat: 'append',
+    category: 'Debug and expert',
+    synopsis: 'DRIVER.PROPERTY=VALUE',
+    help: 'Give a property of all devices of a kind another default',
+  },
+  {
     name: 'msg',
     takes: 'properties',
     properties: simple.MSG_PROPERTIES,

@@ -40,7 +40,6 @@ export const MISSING = [
   missing('mem-path', 'text', 'guest memory is a WebAssembly memory'),
   missing('smbios', 'text', 'SMBIOS tables are made from -uuid and -name'),
   missing('acpitable', 'text', 'extra ACPI tables are not available yet'),
-  missing('global', 'text', 'global properties are not available yet: give the property to each -device'),
   missing('set', 'text', 'not available yet: give the property to the option itself'),
   missing('readconfig', 'text', 'configuration files are not available yet'),
   missing('add-fd', 'text', 'passing file descriptors is not available yet'),
