@@ -62,7 +62,9 @@ export function prepare(native: NativeProcessor, encoding: Encoding, random: Ran
   const { address } = encoding;
   // parts differ in what a masked store checks: keep it where nothing can fail
   if (encoding.def.name.startsWith('maskmov')) words[7] = BigInt(NATIVE_DATA + WINDOW + random.below(64));
-  if (address === undefined || address.ripRelative) return;
+  if (address === undefined) return;
+  if (encoding.def.name.startsWith('bt')) limitBitIndex(encoding, words, random);
+  if (address.ripRelative) return;
   const { base, index, scale, disp } = address;
   const fault = random.chance(2);
   const alignment = random.chance(60) ? 16 : 1;
@@ -77,7 +79,6 @@ export function prepare(native: NativeProcessor, encoding: Encoding, random: Ran
   words[base] = BigInt.asUintN(64, BigInt(target - disp));
   // an address of 32 bits ignores what stands above
   if (address.address32) words[base] = words[base]! & 0xffff_ffffn;
-  if (encoding.def.name.startsWith('bt')) limitBitIndex(encoding, words, random);
 }
 
 /** BT with a register index reaches far beyond its operand: keep it in the window. */

@@ -15,6 +15,8 @@ export interface Encoding {
     | undefined;
   /** The immediate byte of a shift, for which flags are defined only sometimes. */
   readonly immediate: number | undefined;
+  /** Bytes of immediate operands, at the end. */
+  readonly immediateBytes: number;
   /** Operand size in bytes; undefined: to be read off the prefixes, as 64-bit code has them. */
   readonly opsize?: 2 | 4 | 8;
 }
@@ -103,6 +105,7 @@ export function encode(def: CompiledDef, random: Random, place?: (rex: boolean) 
     }
   }
   let immediate: number | undefined;
+  const withoutImmediates = body.length;
   for (const code of codes) {
     if (code === 'Ib' || code === 'Ibs') {
       immediate = random.chance(50) ? random.below(256) : random.below(9);
@@ -116,6 +119,8 @@ export function encode(def: CompiledDef, random: Random, place?: (rex: boolean) 
   }
   if (def.flagSet.has('lock') && address !== undefined && codes[0] !== undefined && /^[EM]/.test(codes[0]))
     if (random.chance(15)) legacy.unshift(0xf0);
+
+  const immediateBytes = body.length - withoutImmediates;
 
   const head: number[] = [];
   if (vex) {
@@ -133,28 +138,19 @@ export function encode(def: CompiledDef, random: Random, place?: (rex: boolean) 
     if (def.map === 3) head.push(0x3a);
   }
   const bytes = [...legacy, ...head, opcode, ...body];
-  return { def, bytes, address, immediate };
+  return { def, bytes, address, immediate, immediateBytes };
 }
 
 /** Points a RIP-relative operand from code at linear `at` to linear `target`. */
 export function aimRipRelative(encoding: Encoding, at: number, target: number): readonly number[] {
-  const { address, bytes, def } = encoding;
+  const { address, bytes, immediateBytes } = encoding;
   if (!address?.ripRelative) return bytes;
   // the displacement stands in front of the immediate bytes, as zeroes
-  const immediates = def.operandCodes.reduce((sum, code) => sum + immediateLength(code, bytes), 0);
   const copy = [...bytes];
   const disp = target - (at + bytes.length);
-  const place = bytes.length - immediates - 4;
+  const place = bytes.length - immediateBytes - 4;
   for (let i = 0; i < 4; i++) copy[place + i] = (disp >> (8 * i)) & 0xff;
   return copy;
-}
-
-function immediateLength(code: string, bytes: readonly number[]): number {
-  if (code === 'Ib' || code === 'Ibs') return 1;
-  if (code === 'Iw') return 2;
-  if (code !== 'Iz') return 0;
-  const rexW = bytes.slice(0, 4).some((byte) => (byte & 0xf8) === 0x48);
-  return bytes.slice(0, 3).includes(0x66) && !rexW ? 2 : 4;
 }
 
 type BareAddress = Omit<NonNullable<Encoding['address']>, 'address32'>;

@@ -117,6 +117,7 @@ export function encodeLegacy(
   }
   if (segment < 0) segment = DS;
   let immediate: number | undefined;
+  const withoutImmediates = body.length;
   for (const c of codes) {
     if (c === 'Ib' || c === 'Ibs') {
       immediate = random.chance(50) ? random.below(256) : random.below(9);
@@ -127,6 +128,7 @@ export function encodeLegacy(
       for (let i = 0; i < opsize; i++) body.push(Number((value >> BigInt(8 * i)) & 0xffn));
     } else if (c.startsWith('O')) appendLittle(body, body.length, target(segment), addrsize);
   }
+  const immediateBytes = body.length - withoutImmediates;
   if (def.flagSet.has('lock') && address !== undefined && codes[0] !== undefined && /^[EM]/.test(codes[0]))
     if (random.chance(15)) prefixes.unshift(0xf0);
   if (def.prefix === 'f3' && !vex) prefixes.push(0xf3);
@@ -149,7 +151,7 @@ export function encodeLegacy(
     if (def.map === 3) head.push(0x3a);
   }
   const bytes = [...prefixes, ...head, opcode, ...body];
-  return { def, bytes, address, immediate, opsize, addrsize, segment, repeated };
+  return { def, bytes, address, immediate, immediateBytes, opsize, addrsize, segment, repeated };
 }
 
 interface BareAddress {
