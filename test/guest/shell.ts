@@ -7,12 +7,16 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Console } from '../../src/index.ts';
 
-/** The newest guest of this name in the cache, or undefined: `paravane image build debian` makes one. */
+/**
+ * The newest guest of this name in the cache, or undefined: `paravane image build debian` makes one. `PARAVANE_TINY`
+ * says which of Debian's kernels the tiny one is to have: `cloud`, or `generic`.
+ */
 export function cachedGuest(
   name: 'tiny' | 'debian',
 ): { kernel: string; initrd: string; disk: string } | undefined {
   const cache = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'paravane');
-  const found = existsSync(cache) ? readdirSync(cache).filter((entry) => entry.startsWith(`${name}-`)) : [];
+  const prefix = name === 'tiny' ? `tiny-${process.env['PARAVANE_TINY'] ?? 'cloud'}-` : `${name}-`;
+  const found = existsSync(cache) ? readdirSync(cache).filter((entry) => entry.startsWith(prefix)) : [];
   const complete = found.filter((entry) => existsSync(join(cache, entry, 'kernel')));
   const folder = complete.at(-1);
   if (folder === undefined) return undefined;
