@@ -5,6 +5,7 @@
  */
 import { BlockDecoder, type BlockEnd, MAX_BLOCK_BYTES } from './decode/block-decoder.ts';
 import { type Decoder, MAX_LENGTH } from './decode/decode.ts';
+import type { FormRuntime } from './decode/forms.ts';
 import type { Insn } from './decode/insn.ts';
 import type { Engine } from './engine.ts';
 import type { HandlerLibrary } from './interpreter/handlers.ts';
@@ -93,7 +94,7 @@ export class CodeCache {
     this.#pageTable = new Uint32Array(buffer, L.PAGE_TABLE, L.PAGE_TABLE_ENTRIES);
     this.#codeLines = new Uint32Array(buffer, L.CODE_LINES, 2 * L.PAGE_TABLE_ENTRIES);
     this.#hash = new DataView(buffer, L.HASH, L.HASH_ENTRIES * 16);
-    this.#decoder = new BlockDecoder(buffer, decoder, handlers);
+    this.#decoder = new BlockDecoder(buffer, engine.runtime as unknown as FormRuntime, decoder, handlers);
     this.hotThreshold = hotThreshold;
   }
 

@@ -255,6 +255,56 @@ export const JUMP_CACHE_ENTRIES = 16384;
 export const JUMP_TO_BLOCK = -0x8000_0000;
 
 /**
+ * Forms of instructions of 64-bit code that have been met (runtime/forms.ts), found by a hash of their heads: slots of 16
+ * bytes, u64 the head's bytes and FORM_MARK (0 = free), u32 address of the form. At most half of them are in use; a
+ * guest could make up any number of heads, so when there are MAX_FORMS the store is emptied.
+ */
+export const FORM_SLOTS = 786432;
+export const FORM_SLOT_COUNT = 65536;
+export const MAX_FORMS = 32768;
+/** In the top byte of a key, so that none is 0: heads of at most seven bytes are kept. */
+export const FORM_MARK = 1;
+export const MAX_HEAD = 7;
+/** u8 for each map and opcode: what follows in the code (FORM_PLAIN …). */
+export const FORM_OPCODES = 1835008;
+export const FORM_PLAIN = 0;
+export const FORM_MODRM = 1;
+/** Depends on more than map and opcode: decoded each time. */
+export const FORM_UNCLEAR = 2;
+/** Of the one-byte map: legacy prefixes, REX, 0Fh, and VEX of two and three bytes. */
+export const FORM_PREFIX = 3;
+export const FORM_REX = 4;
+export const FORM_ESCAPE = 5;
+export const FORM_VEX2 = 6;
+export const FORM_VEX3 = 7;
+
+/** Forms, of FORM_BYTES each: the record, then u8 length of the instruction, kinds of displacement and immediate, flags. */
+export const FORMS = 132120576;
+export const FORM_BYTES = 64;
+export const FORM_LENGTH = 32;
+export const FORM_DISPLACEMENT = 33;
+export const FORM_IMMEDIATE = 34;
+export const FORM_FLAGS = 35;
+/** Numbers in the code: how many bytes, and NUMBER_UNSIGNED when they are not sign-extended. */
+export const NUMBER_NONE = 0;
+export const NUMBER_BYTES = 15;
+export const NUMBER_UNSIGNED = 16;
+
+// Flags of a form: what matters to a block about an instruction.
+export const FORM_ENDS = 1;
+/** It ends with a jump or call whose target is in a register or in memory. */
+export const FORM_INDIRECT = 2;
+/** It names a vector register; an MMX register. */
+export const FORM_VECTOR = 4;
+export const FORM_MMX = 8;
+/** The displacement, or the branch target, counts from behind the instruction. */
+export const FORM_RIP = 16;
+export const FORM_RELATIVE = 32;
+export const FORM_MEMORY = 64;
+/** It always leaves its block, so that no record needs to follow. */
+export const FORM_LEAVES = 128;
+
+/**
  * Figures for reports, a u32 for each handler below COUNTED_HANDLERS: how often a region was left for the interpreter at
  * such an instruction; how often regions have called it (counted only when a report is wanted).
  */

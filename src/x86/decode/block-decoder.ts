@@ -5,15 +5,7 @@
 import * as L from '../layout.ts';
 import { VEX_MAPS } from '../table/compile.ts';
 import { type DecodeFailure, type Decoder, MAX_LENGTH } from './decode.ts';
-import {
-  FORM_ENDS,
-  FORM_INDIRECT,
-  FORM_LEAVES,
-  FORM_MMX,
-  FORM_VECTOR,
-  FormStore,
-  formFlags,
-} from './forms.ts';
+import { type FormRuntime, FormStore, formFlags } from './forms.ts';
 import type { Insn } from './insn.ts';
 import { writeMarker, writeRecord } from './record.ts';
 
@@ -58,12 +50,12 @@ export class BlockDecoder {
   readonly #across = new Uint8Array(2 * 16);
   #record = 0;
 
-  constructor(memory: ArrayBufferLike, decoder: Decoder, handlers: Handlers) {
+  constructor(memory: ArrayBufferLike, runtime: FormRuntime, decoder: Decoder, handlers: Handlers) {
     this.#view = new DataView(memory);
     this.#bytes = new Uint8Array(memory);
     this.#decoder = decoder;
     this.#handlers = handlers;
-    this.#forms = new FormStore(memory, decoder.table);
+    this.#forms = new FormStore(memory, runtime, decoder.table);
   }
 
   /**
@@ -83,6 +75,7 @@ export class BlockDecoder {
     const code = mode & L.MODE_CODE;
     const long = code === LONG;
     const forms = this.#forms;
+    const refused = refusedIn(mode);
     this.#record = record;
     let at = offset;
     let instructions = 0;
@@ -99,55 +92,69 @@ export class BlockDecoder {
         this.#marker('op_block_end', at, 0);
         break;
       }
-      let length: number;
-      let flags: number;
-      if (long && at <= PAGE - MAX_LENGTH && forms.write(base + at, this.#record, at)) {
-        ({ length, flags } = forms);
-      } else {
-        let insn: Insn | DecodeFailure = this.#decoder.decode(this.#bytes, base + at, base + PAGE, at, code);
-        if (insn === 'short') {
-          // It runs into the next page: a block of its own, so that only such blocks depend on two pages.
-          if (instructions > 0) {
-            this.#marker('op_block_end', at, 0);
-            break;
-          }
-          next = nextPage();
-          if (next < 0) return 'fault';
-          insn = this.#decodeAcross(base, pageAddress(next), at, code);
-        }
-        if (typeof insn === 'string') {
-          end = 'invalid';
-          this.#marker(insn === 'gp' ? 'op_too_long' : 'op_invalid', at, 1);
+      const kept = long && at <= PAGE - MAX_LENGTH;
+      if (kept) {
+        const known = forms.write(this.#record, base, at, MAX_BLOCK_INSNS - instructions, refused);
+        const count = (known >>> 16) & 255;
+        this.#record += count * L.REC_BYTES;
+        instructions += count;
+        at = known & 0xffff;
+        const flags = known >>> 24;
+        if (flags & L.FORM_ENDS) {
+          end = 'transfer';
+          indirect = this.#finish(flags, at);
           break;
         }
-        // SDM volume 2, 2.3: no VEX prefixes in real and virtual-8086 mode
-        if ((mode & L.MODE_PROTECTED) === 0 && insn.def.map >= VEX_MAPS) {
-          end = 'invalid';
-          this.#marker('op_invalid', at, insn.length);
-          break;
-        }
-        writeRecord(this.#view, this.#record, insn, this.#handlers.handler(insn, long), long);
-        ({ length } = insn);
-        flags = formFlags(insn);
-        if (long && at <= PAGE - MAX_LENGTH) forms.keep(insn, base + at, this.#record);
+        if (count > 0) continue;
       }
-      const refused = refuse(flags, mode);
-      if (refused !== undefined) {
+      let insn: Insn | DecodeFailure = this.#decoder.decode(this.#bytes, base + at, base + PAGE, at, code);
+      if (insn === 'short') {
+        // It runs into the next page: a block of its own, so that only such blocks depend on two pages.
+        if (instructions > 0) {
+          this.#marker('op_block_end', at, 0);
+          break;
+        }
+        next = nextPage();
+        if (next < 0) return 'fault';
+        insn = this.#decodeAcross(base, pageAddress(next), at, code);
+      }
+      if (typeof insn === 'string') {
         end = 'invalid';
-        this.#marker(refused, at, length);
+        this.#marker(insn === 'gp' ? 'op_too_long' : 'op_invalid', at, 1);
+        break;
+      }
+      // SDM volume 2, 2.3: no VEX prefixes in real and virtual-8086 mode
+      if ((mode & L.MODE_PROTECTED) === 0 && insn.def.map >= VEX_MAPS) {
+        end = 'invalid';
+        this.#marker('op_invalid', at, insn.length);
+        break;
+      }
+      writeRecord(this.#view, this.#record, insn, this.#handlers.handler(insn, long), long);
+      const flags = formFlags(insn);
+      if (kept) forms.keep(insn, base + at, this.#record);
+      if (flags & refused) {
+        end = 'invalid';
+        // an encoding that exists but may not run now
+        const absent = (flags & L.FORM_VECTOR) !== 0 && (mode & L.MODE_NO_SSE) !== 0;
+        this.#marker(absent ? 'op_invalid' : 'op_not_available', at, insn.length);
         break;
       }
       this.#record += L.REC_BYTES;
       instructions++;
-      at += length;
-      if (flags & FORM_ENDS) {
+      at += insn.length;
+      if (flags & L.FORM_ENDS) {
         end = 'transfer';
-        indirect = (flags & FORM_INDIRECT) !== 0;
-        if ((flags & FORM_LEAVES) === 0) this.#marker('op_block_end', at, 0);
+        indirect = this.#finish(flags, at);
       }
     }
     this.#handlers.flush();
     return { instructions, end, indirect, nextPage: next, endOffset: at, recordsEnd: this.#record };
+  }
+
+  /** After an instruction that ends its block; returns whether it is an indirect jump or call. */
+  #finish(flags: number, at: number): boolean {
+    if ((flags & L.FORM_LEAVES) === 0) this.#marker('op_block_end', at, 0);
+    return (flags & L.FORM_INDIRECT) !== 0;
   }
 
   #marker(name: string, offset: number, length: number): void {
@@ -182,9 +189,8 @@ export class BlockDecoder {
   }
 }
 
-/** An encoding that exists but may not run now: which marker stands in for it. */
-function refuse(flags: number, mode: number): string | undefined {
-  if ((mode & (L.MODE_NO_SSE | L.MODE_NO_FPU)) === 0) return undefined;
-  if (flags & FORM_VECTOR && mode & L.MODE_NO_SSE) return 'op_invalid';
-  return flags & (FORM_VECTOR | FORM_MMX) && mode & L.MODE_NO_FPU ? 'op_not_available' : undefined;
+/** Flags of instructions that may not run in a mode. */
+function refusedIn(mode: number): number {
+  if (mode & L.MODE_NO_FPU) return L.FORM_VECTOR | L.FORM_MMX;
+  return mode & L.MODE_NO_SSE ? L.FORM_VECTOR : 0;
 }

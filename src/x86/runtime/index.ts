@@ -16,3 +16,4 @@ export * from './arithmetic';
 export * from './dispatch';
 export * from './vector-strings';
 export * from './crypto';
+export * from './forms';
