@@ -259,14 +259,15 @@ export const JUMP_TO_BLOCK = -0x8000_0000;
  * bytes, u64 the head's bytes and FORM_MARK (0 = free), u32 address of the form. At most half of them are in use; a
  * guest could make up any number of heads, so when there are MAX_FORMS the store is emptied.
  */
-export const FORM_SLOTS = 786432;
-export const FORM_SLOT_COUNT = 65536;
-export const MAX_FORMS = 32768;
+export const FORM_SLOTS = 125829120;
+export const FORM_SLOT_BITS = 17;
+export const FORM_SLOT_COUNT = 131072;
+export const MAX_FORMS = 65536;
 /** In the top byte of a key, so that none is 0: heads of at most seven bytes are kept. */
 export const FORM_MARK = 1;
 export const MAX_HEAD = 7;
 /** u8 for each map and opcode: what follows in the code (FORM_PLAIN …). */
-export const FORM_OPCODES = 1835008;
+export const FORM_OPCODES = 786432;
 export const FORM_PLAIN = 0;
 export const FORM_MODRM = 1;
 /** Depends on more than map and opcode: decoded each time. */
@@ -279,7 +280,7 @@ export const FORM_VEX2 = 6;
 export const FORM_VEX3 = 7;
 
 /** Forms, of FORM_BYTES each: the record, then u8 length of the instruction, kinds of displacement and immediate, flags. */
-export const FORMS = 132120576;
+export const FORMS = 127926272;
 export const FORM_BYTES = 64;
 export const FORM_LENGTH = 32;
 export const FORM_DISPLACEMENT = 33;
@@ -331,7 +332,7 @@ export const HASH_BITS = 18;
 
 /** Decoded records and block headers: a bump allocator, emptied as a whole. */
 export const RECORDS = 31457280;
-export const RECORDS_END = 132120576;
+export const RECORDS_END = 125829120;
 
 /** Bytes of a block's header in RECORDS; its records follow. */
 export const BLOCK_HEADER = 48;

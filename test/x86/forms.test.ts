@@ -119,7 +119,7 @@ test('a guest that makes up heads does not fill the memory', () => {
   const { bytes, view, forms, count, copy } = setUp();
   let most = 0;
   let unknown = 0;
-  for (let i = 0; i < 50_000; i++) {
+  for (let i = 0; i < 80_000; i++) {
     // add [base + index * scale + disp8], register: REX, ModRM and SIB vary
     bytes.set([0x40 | (i & 15), 0x01, 0x44 | ((i >> 1) & 0x38), (i >> 5) & 0xff, i & 0xff], CODE);
     const prefixes = [0x2e, 0x36, 0x3e, 0x26].filter((_, bit) => (i >> (13 + bit)) & 1);

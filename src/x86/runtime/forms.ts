@@ -20,6 +20,7 @@ import {
   FORM_REX,
   FORM_RIP,
   FORM_SLOTS,
+  FORM_SLOT_BITS,
   FORM_SLOT_COUNT,
   FORM_UNCLEAR,
   FORM_VEX2,
@@ -113,7 +114,7 @@ function keyOf(at: i32, head: i32): u64 {
 
 /** The slot of a key, or the free one where it belongs. */
 function find(key: u64): i32 {
-  let slot = <i32>((key * 0x9e3779b97f4a7c15) >> 48);
+  let slot = <i32>((key * 0x9e3779b97f4a7c15) >> (64 - FORM_SLOT_BITS));
   for (;;) {
     const at = FORM_SLOTS + slot * SLOT_BYTES;
     const there = load<u64>(at);
