@@ -82,9 +82,11 @@ export function requireDisk(target: MonitorTarget, device: string | undefined, i
     if (disk === undefined) throw deviceNotFound(device);
     return disk;
   }
-  const disk = disks(target).find(({ user }) => user !== undefined && user.path === id);
+  // A virtio disk is also found by its inner half, and both by where they are in the object tree.
+  const path = id!.replace(/\/virtio-backend$/, '');
+  const disk = disks(target).find(({ user }) => user !== undefined && user.path === path);
   if (disk !== undefined) return disk;
-  if (target.device(id!) === undefined) throw deviceNotFound(id!);
+  if (target.device(path) === undefined) throw deviceNotFound(id!);
   throw new QmpError('Device does not have a block device backend');
 }
 

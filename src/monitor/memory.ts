@@ -37,6 +37,19 @@ export function readPhysical(
   return any ? data : undefined;
 }
 
+/** The same, but undefined as well where nobody answers: neither RAM nor a device or ROM begins to cover it. */
+export function readMapped(
+  target: MonitorTarget,
+  from: bigint | number,
+  size: number,
+): Uint8Array | undefined {
+  const data = readPhysical(target, from, size);
+  if (data !== undefined) return data;
+  const at = Number(asAddress(from));
+  const mapped = target.board.mmio.ranges.some((range) => at >= range.base && at < range.base + range.size);
+  return mapped ? new Uint8Array(size) : undefined;
+}
+
 /** Undefined when a page of it is not mapped. */
 export function readVirtual(
   target: MonitorTarget,
@@ -50,8 +63,9 @@ export function readVirtual(
     const length = Math.min(size - done, Number(PAGE - (address % PAGE)));
     const physical = translate(address);
     if (physical === undefined) return undefined;
-    const part = readPhysical(target, physical, length);
-    if (part !== undefined) data.set(part, done);
+    const part = readMapped(target, physical, length);
+    if (part === undefined) return undefined;
+    data.set(part, done);
     done += length;
   }
   return data;

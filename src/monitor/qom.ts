@@ -111,6 +111,15 @@ function rtcTime({ board }: MonitorTarget): JsonValue {
 
 const MACHINE_TYPES = { pc: 'pc-i440fx-7.2-machine', q35: 'pc-q35-7.2-machine' } as const;
 
+function processorNode({ machine }: MonitorTarget): QomNode {
+  const { model } = machine.config.cpu;
+  return node(
+    `${model}-x86_64-cpu`,
+    [],
+    [leaf('realized', 'bool', true), leaf('hotplugged', 'bool', false), leaf('hotpluggable', 'bool', true)],
+  );
+}
+
 function machineNode(target: MonitorTarget): QomNode {
   const { config } = target.machine;
   const inFolder = (folder: string): [string, () => QomNode][] =>
@@ -122,7 +131,7 @@ function machineNode(target: MonitorTarget): QomNode {
   return node(
     MACHINE_TYPES[config.machine],
     [
-      ['unattached', () => node('container', [['device[0]', () => node(`${config.cpu.model}-x86_64-cpu`)]])],
+      ['unattached', () => node('container', [['device[0]', () => processorNode(target)]])],
       ['peripheral-anon', () => node('container', inFolder('peripheral-anon'))],
       ['peripheral', () => node('container', inFolder('peripheral'))],
     ],

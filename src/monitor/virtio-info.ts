@@ -13,11 +13,13 @@ export interface VirtioEntry {
   readonly pci: VirtioPci;
 }
 
+/** The newest first, as QEMU lists them. */
 export function virtioEntries(target: MonitorTarget): VirtioEntry[] {
-  return target.board.placed.flatMap((placed) => {
+  const entries = target.board.placed.flatMap((placed) => {
     const { pci } = placed.device;
     return pci === undefined ? [] : [{ path: `${placed.path}/virtio-backend`, placed, pci }];
   });
+  return entries.reverse();
 }
 
 export function requireVirtio(target: MonitorTarget, path: string): VirtioEntry {

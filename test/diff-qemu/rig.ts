@@ -22,23 +22,33 @@ export class Client {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #lines: Message[] = [];
   #wake: () => void = () => {};
+  #ended = false;
   readonly events: string[] = [];
 
   constructor(program: string, args: readonly string[], cwd: string) {
     this.#child = spawn(program, args, { cwd });
-    createInterface({ input: this.#child.stdout }).on('line', (line) => {
-      const message = JSON.parse(line) as Message;
-      if ('event' in message) this.events.push(String(message.event));
-      else this.#lines.push(message);
-      this.#wake();
-    });
+    createInterface({ input: this.#child.stdout })
+      .on('line', (line) => {
+        const message = JSON.parse(line) as Message;
+        if ('event' in message) this.events.push(String(message.event));
+        else this.#lines.push(message);
+        this.#wake();
+      })
+      .on('close', () => {
+        this.#ended = true;
+        this.#wake();
+      });
+    // Who has ended hears no more.
+    this.#child.stdin.on('error', () => {});
   }
 
   async next(): Promise<Message> {
-    while (this.#lines.length === 0)
+    while (this.#lines.length === 0) {
+      if (this.#ended) return { ended: true };
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
+    }
     return this.#lines.shift()!;
   }
 
@@ -128,8 +138,7 @@ export class Pair {
     const found: unknown[] = [];
     for (const text of texts) {
       const [wanted, got] = await this.#both(text);
-      if (JSON.stringify(sorted(settle(got))) !== JSON.stringify(sorted(settle(wanted))))
-        found.push({ text, wanted, got });
+      if (settled(got) !== settled(wanted)) found.push({ text, wanted, got });
     }
     return found;
   }
@@ -178,6 +187,9 @@ const settle = (message: Message): unknown =>
       .replace(/#block\d+/g, '#block')
       .replace(/#net\d+/g, '#net'),
   );
+
+/** One text for all messages that say the same. */
+export const settled = (message: Message): string => JSON.stringify(sorted(settle(message)));
 
 /** With the keys in order: QEMU's are in that of its hash table. */
 function sorted(value: unknown): unknown {

@@ -3,7 +3,6 @@ import { DEVICE_CLASSES, deviceSummaries, requireClass } from '../../machine/reg
 import { deviceListHelp, propertiesHelp } from '../../qapi/help.ts';
 import { isHelp, lastValue, parseOptions } from '../../qapi/options.ts';
 import type { JsonValue } from '../json/value.ts';
-import { formatJson } from '../json/value.ts';
 import { KEY_CODES, numberedKey } from '../keys.ts';
 import { cards } from '../net-info.ts';
 import { COMMANDS } from '../qmp/commands.ts';
@@ -11,9 +10,8 @@ import { addDevice, addObject, removeDevice } from '../qmp/commands/device.ts';
 import { ringbufRead } from '../qmp/commands/chardev.ts';
 import { dump } from '../qmp/commands/dump.ts';
 import { pressKeys } from '../qmp/commands/input.ts';
-import { deviceNotFound, QmpError } from '../qmp/error.ts';
+import { QmpError } from '../qmp/error.ts';
 import { checkMembers } from '../qmp/types.ts';
-import { listQom, resolveQom } from '../qom.ts';
 import type { MonitorTarget } from '../target.ts';
 import { logHelp, setLog, setTracing } from '../tracing.ts';
 import type { HmpCommand, HmpOutput } from './command.ts';
@@ -61,9 +59,9 @@ const ids = function* ({ board }: MonitorTarget): Generator<string> {
 
 const chardevIds = ({ backends }: MonitorTarget): Iterable<string> => backends.chardevs.keys();
 
-const later = (name: string, synopsis: string, help: string, why: string): HmpCommand => ({
+const later = (name: string, synopsis: string, help: string, why: string, takes = 'rest:O?'): HmpCommand => ({
   name,
-  takes: 'rest:O?',
+  takes,
   synopsis,
   help,
   run: () => {
@@ -151,32 +149,6 @@ export const actionCommands: readonly HmpCommand[] = [
     run: ({ value }, target) => qmpNow('balloon', { value: Number(value) }, target),
   },
   {
-    name: 'qom-list',
-    takes: 'path:s?',
-    synopsis: 'path',
-    help: 'show what is at a place in the object tree',
-    run: ({ path }, target) => {
-      const at = resolveQom(target, String(path ?? '/'));
-      if (at === undefined) throw deviceNotFound(String(path));
-      return listQom(at)
-        .map(({ name, type }) => `${name} (${type})\n`)
-        .join('');
-    },
-  },
-  {
-    name: 'qom-get',
-    takes: 'path:s,property:s',
-    synopsis: 'path property',
-    help: 'show the value of a property',
-    run: async ({ path, property }, target) => {
-      const value = await COMMANDS.get('qom-get')!.run(
-        { path: String(path), property: String(property) },
-        target,
-      );
-      return `${formatJson(value, true)}\n`;
-    },
-  },
-  {
     name: 'log',
     takes: 'items:s',
     synopsis: 'item1[,...]',
@@ -191,10 +163,10 @@ export const actionCommands: readonly HmpCommand[] = [
     run: ({ name, option }, target) => plainly(() => setTracing(target, String(name), option === true)),
     complete: ({ board }) => board.tracer.names,
   },
-  later('savevm', 'tag', 'save a snapshot of the machine', 'snapshots are not available yet'),
-  later('loadvm', 'tag', 'go back to a snapshot', 'snapshots are not available yet'),
-  later('delvm', 'tag', 'delete a snapshot', 'snapshots are not available yet'),
-  later('migrate', 'uri', 'move the machine to another host', 'migration is not available yet'),
+  later('savevm', 'tag', 'save a snapshot of the machine', 'snapshots are not available yet', 'name:s?'),
+  later('loadvm', 'tag', 'go back to a snapshot', 'snapshots are not available yet', 'name:s'),
+  later('delvm', 'tag', 'delete a snapshot', 'snapshots are not available yet', 'name:s'),
+  later('migrate', 'uri', 'move the machine to another host', 'migration is not available yet', 'uri:s'),
   {
     name: 'sendkey',
     takes: 'keys:s,hold:i?',
@@ -234,7 +206,12 @@ export const actionCommands: readonly HmpCommand[] = [
     takes: 'action:s',
     synopsis: '[reset|shutdown|poweroff|pause|debug|none|inject-nmi]',
     help: 'choose what happens when a watchdog runs out (there is none)',
-    run: ({ action }, target) => qmp('watchdog-set-action', { action: String(action) }, target),
+    run: ({ action }, target) => {
+      if (!WATCHDOG_ACTIONS.includes(String(action)))
+        throw new QmpError(`invalid parameter value: ${String(action)}`);
+      return qmp('watchdog-set-action', { action: String(action) }, target);
+    },
+    complete: () => WATCHDOG_ACTIONS,
   },
   {
     name: 'getfd',
@@ -282,6 +259,8 @@ export const actionCommands: readonly HmpCommand[] = [
     'there is no pointing device that a monitor could move',
   ),
 ];
+
+const WATCHDOG_ACTIONS = ['reset', 'shutdown', 'poweroff', 'pause', 'debug', 'none', 'inject-nmi'];
 
 /** What was read out of a ring buffer, safe for a terminal: other characters than text and its layout as `\xNN`. */
 function printable(data: Uint8Array): string {

@@ -48,7 +48,11 @@ export function parameters(declaration: string): Parameter[] {
 export function parseArguments(declaration: string, line: string, context: ArgumentContext): HmpArguments {
   const reader = new LineReader(line, context);
   const values: Record<string, HmpValue> = {};
-  for (const parameter of parameters(declaration)) values[parameter.name] = reader.read(parameter);
+  const all = parameters(declaration);
+  all.forEach((parameter, index) => {
+    const later = all.slice(index + 1).flatMap(({ kind }) => (kind.startsWith('-') ? [kind[1]!] : []));
+    values[parameter.name] = reader.read(parameter, later);
+  });
   reader.end();
   return values;
 }
@@ -65,9 +69,10 @@ class LineReader {
     this.#context = context;
   }
 
-  read({ name, kind, optional }: Parameter): HmpValue {
+  /** @param later letters of flags that may follow */
+  read({ name, kind, optional }: Parameter, later: readonly string[] = []): HmpValue {
     this.#space();
-    if (kind.startsWith('-')) return this.#flag(kind[1]!);
+    if (kind.startsWith('-')) return this.#flag(kind[1]!, later);
     if (kind === '/') return this.#format();
     if (optional && this.#done) return undefined;
     switch (kind) {
@@ -91,8 +96,9 @@ class LineReader {
       case 'l':
       case 'M': {
         const value = this.#expression();
-        if (kind === 'i' && value !== BigInt.asIntN(32, value) && value !== BigInt.asUintN(32, value))
-          throw new HmpError(`'${name}' has failed: integer is for 32-bit values`);
+        // As in QEMU, what is negative has more than 32 bits.
+        if (kind === 'i' && value !== BigInt.asUintN(32, value))
+          throw new HmpError(`'${this.#context.command}' has failed: integer is for 32-bit values`);
         if (kind !== 'M') return value;
         if (value < 0n) throw new HmpError('enter a positive value');
         return value << 20n;
@@ -126,12 +132,13 @@ class LineReader {
     while (/\s/.test(this.#line[this.#at] ?? '')) this.#at++;
   }
 
-  #flag(letter: string): boolean {
+  #flag(letter: string, later: readonly string[]): boolean {
     const rest = this.#line.slice(this.#at);
-    if (!/^-\S/.test(rest)) return false;
+    if (!rest.startsWith('-')) return false;
     if (rest[1] !== letter) {
-      // It may be another flag, further on; a letter that nobody knows is told when none of them takes it.
-      return false;
+      // It may be another flag, further on.
+      if (rest[1] !== undefined && later.includes(rest[1])) return false;
+      throw new HmpError(`${this.#context.command}: unsupported option -${rest[1] ?? ''}`);
     }
     this.#at += 2;
     return true;

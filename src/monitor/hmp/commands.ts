@@ -12,6 +12,7 @@ import { pagingCommands, pagingInfo } from './info-paging.ts';
 import { virtioInfo } from './info-virtio.ts';
 import { memoryCommands } from './memory.ts';
 import { netActions } from './net.ts';
+import { qomActions } from './qom.ts';
 import { treeInfo } from './trees.ts';
 
 export const HMP_COMMANDS: readonly HmpCommand[] = [
@@ -19,6 +20,7 @@ export const HMP_COMMANDS: readonly HmpCommand[] = [
   ...blockActions,
   ...chardevActions,
   ...netActions,
+  ...qomActions,
   ...memoryCommands,
   ...pagingCommands,
 ];

@@ -128,7 +128,7 @@ export class ExpressionReader {
 
   #number(): bigint {
     const match = /^(0x[0-9a-f]+|0[0-7]*|[1-9][0-9]*)/i.exec(this.#text.slice(this.#at));
-    if (match === null) throw new HmpError('invalid char in expression');
+    if (match === null) throw new HmpError(`invalid char '${this.#text[this.#at]}' in expression`);
     const [digits] = match;
     this.#at += digits.length;
     const value = BigInt(/^0[0-7]+$/.test(digits) ? `0o${digits.slice(1)}` : digits);

@@ -26,6 +26,9 @@ export const absentInfo: readonly HmpCommand[] = [
   info('mice', 'pointing devices (none that a monitor could move)', () => 'No mouse devices connected\n'),
   info('memory-devices', 'RAM that was plugged in (there is none)', () => ''),
   info('migrate', 'a migration under way (there is none)', () => ''),
+  info('block-jobs', 'jobs on disks (there are none)', () => 'No active jobs\n'),
+  info('spice', 'the SPICE server (there is none)', () => 'Server: disabled\n'),
+  info('capture', 'what is recorded of sound (there is none)', () => ''),
   info('replay', 'record and replay (not used)', () => 'Record/replay is not active\n'),
   info('usb', 'devices on USB (there is none)', () => {
     throw new QmpError('USB support not enabled');

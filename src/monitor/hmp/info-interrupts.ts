@@ -130,9 +130,16 @@ export const interruptInfo: readonly HmpCommand[] = [
     const { ioapic, pic } = board.platform;
     return ioapicText(ioapic.state) + picText('pic1', pic.slave.state) + picText('pic0', pic.master.state);
   }),
-  info('lapic', "the processor's own interrupt controller", ({ board }) =>
-    lapicText(board.platform.lapics[0]!),
-  ),
+  {
+    name: 'lapic',
+    takes: 'apic-id:i?',
+    synopsis: '[apic-id]',
+    help: "the processor's own interrupt controller",
+    run: (given, { board }) => {
+      const apic = board.platform.lapics[Number(given['apic-id'] ?? 0)];
+      return apic === undefined ? 'No CPU available\n' : lapicText(apic);
+    },
+  },
   info('irq', 'interrupts taken', ({ board }) => {
     const { interrupts } = board.cpu.stats();
     return (

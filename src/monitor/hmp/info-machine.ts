@@ -72,7 +72,7 @@ export const machineInfo: readonly HmpCommand[] = [
     'megabytes that the guest has, less what is in its balloon',
     (target) => `balloon: actual=${Math.floor(balloonActual(target) / 2 ** 20)}\n`,
   ),
-  info('snapshots', 'snapshots of the machine', () => 'There is no snapshot available.\n'),
+  info('snapshots', 'snapshots of the machine', () => 'no block device can store vmstate for snapshot\n'),
   info('roms', 'what firmware and loaders put into memory', ({ machine }) => romText(machine.config)),
   info('iothreads', 'threads for input and output', ({ backends, os }) =>
     [...backends.objects.values()]

@@ -89,7 +89,9 @@ export const pagingCommands: readonly HmpCommand[] = [
     help: 'translate a virtual address',
     run: ({ addr }, target) => {
       const physical = translator(target)(BigInt.asUintN(64, addr as bigint));
-      return physical === undefined ? 'Unmapped\n' : `gpa: 0x${physical.toString(16)}\n`;
+      if (physical === undefined) return 'Unmapped\n';
+      // C's `%#x` has no prefix for zero.
+      return `gpa: ${physical === 0n ? '0' : `0x${physical.toString(16)}`}\n`;
     },
   },
 ];

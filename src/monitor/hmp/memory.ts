@@ -2,7 +2,7 @@
 import { MAX_LENGTH } from '../../x86/decode/decode.ts';
 import type { CodeBits } from '../../x86/disassemble/index.ts';
 import { disassemble, formatLine } from '../../x86/disassemble/index.ts';
-import { readPhysical, readVirtual } from '../memory.ts';
+import { readMapped, readPhysical, readVirtual } from '../memory.ts';
 import { readSegments } from '../registers.ts';
 import { saveMemory } from '../qmp/commands/memory.ts';
 import type { MonitorTarget } from '../target.ts';
@@ -57,9 +57,7 @@ function dump(given: HmpArguments, target: MonitorTarget, virtual: boolean): str
     const length = Math.min(lineSize, total - at);
     const address = start + BigInt(at);
     text += `${hex(BigInt.asUintN(64, address), 16)}:`;
-    const data = virtual
-      ? readVirtual(target, address, length)
-      : (readPhysical(target, address, length) ?? new Uint8Array(length));
+    const data = virtual ? readVirtual(target, address, length) : readMapped(target, address, length);
     if (data === undefined) return `${text} Cannot access memory\n`;
     for (let i = 0; i < length; i += unit) text += ` ${item(data, i, unit, form)}`;
     text += '\n';
@@ -116,7 +114,9 @@ function print(given: HmpArguments): string {
       return `${unsigned === 0n ? '0' : `0${unsigned.toString(8)}`}\n`;
     case 'u':
       return `${unsigned}\n`;
+    // Instructions are no numbers.
     case 'd':
+    case 'i':
       return `${BigInt.asIntN(64, value)}\n`;
     case 'c':
       return `${quoted(Number(unsigned & 0xffn))}\n`;
@@ -206,7 +206,7 @@ export const memoryCommands: readonly HmpCommand[] = [
   },
   {
     name: 'memsave',
-    takes: 'val:l,size:i,filename:F',
+    takes: 'val:l,size:i,filename:s',
     synopsis: 'addr size file',
     help: 'save memory at a virtual address to a file',
     run: ({ val, size, filename }, target) =>
@@ -214,7 +214,7 @@ export const memoryCommands: readonly HmpCommand[] = [
   },
   {
     name: 'pmemsave',
-    takes: 'val:l,size:i,filename:F',
+    takes: 'val:l,size:i,filename:s',
     synopsis: 'addr size file',
     help: 'save memory at a physical address to a file',
     run: ({ val, size, filename }, target) =>

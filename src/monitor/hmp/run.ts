@@ -64,7 +64,7 @@ function execute(
   let format = formats.get(target);
   if (format === undefined) formats.set(target, (format = { form: 'x', size: 4 }));
   const context: ArgumentContext = {
-    command: typed.replace(/^info /, ''),
+    command: [command.name, ...(command.aliases ?? [])].join('|'),
     register: (register) => readRegisters(target).get(register),
     format,
   };

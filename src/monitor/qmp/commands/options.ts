@@ -24,9 +24,14 @@ function typeOf({ type }: Property): 'string' | 'boolean' | 'number' | 'size' {
   }
 }
 
-const describe = ({ name, properties = [] }: OptionDef): JsonObject => ({
-  option: name,
-  parameters: properties.map((property) => ({
+/** QEMU's names for options whose parameters are a list of their own. */
+const GROUPS: Readonly<Record<string, string>> = { m: 'memory', boot: 'boot-opts', smp: 'smp-opts' };
+
+const groupOf = ({ name }: OptionDef): string => GROUPS[name] ?? name;
+
+const describe = (option: OptionDef): JsonObject => ({
+  option: groupOf(option),
+  parameters: (option.properties ?? []).map((property) => ({
     name: property.name,
     help: property.help,
     type: typeOf(property),
@@ -53,10 +58,10 @@ export const optionCommands = [
     ),
     run: ({ option }) => {
       const usable = (OPTIONS as readonly OptionDef[]).filter(
-        ({ refused, takes }) => refused === undefined && takes === 'properties',
+        ({ name, refused, takes }) => refused === undefined && takes === 'properties' && name !== 'blockdev',
       );
       if (option === undefined) return usable.map(describe);
-      const found = usable.filter(({ name }) => name === option);
+      const found = usable.filter((one) => groupOf(one) === option);
       if (found.length === 0) throw new QmpError(`invalid option name: ${option}`);
       return found.map(describe);
     },
