@@ -21,6 +21,33 @@ export interface CharFrontend {
   writable(): void;
 }
 
+/** How a serial port sends its characters. */
+export interface LineSettings {
+  readonly baud: number;
+  readonly dataBits: 5 | 6 | 7 | 8;
+  readonly parity: 'none' | 'odd' | 'even';
+  /** 2 stands for one and a half with five data bits. */
+  readonly stopBits: 1 | 2;
+}
+
+/** What comes in on the modem control lines. */
+export interface ModemInputs {
+  readonly cts: boolean;
+  readonly dsr: boolean;
+  readonly ri: boolean;
+  readonly dcd: boolean;
+}
+
+/** The wire of a real serial port, beyond its bytes. What the port cannot do is left out without a word. */
+export interface SerialLine {
+  configure(settings: LineSettings): void;
+  /** The wire is held low, or let go. */
+  setBreak(on: boolean): void;
+  setOutputs(outputs: { readonly dtr: boolean; readonly rts: boolean }): void;
+  /** Undefined where the port has no such lines. */
+  inputs(): ModemInputs | undefined;
+}
+
 export interface Chardev {
   readonly id: string;
   /** Back-end name as in `-chardev NAME,…`. */
@@ -35,6 +62,8 @@ export interface Chardev {
   attach(frontend: CharFrontend): () => void;
   /** As if the peer had sent a break (`chardev-send-break`). */
   sendBreak?(): void;
+  /** The wire, where a real serial port is behind it. */
+  readonly line?: SerialLine | undefined;
   /** The size of the terminal behind it, where there is one. */
   size?(): { readonly columns: number; readonly rows: number } | undefined;
   /** As `info chardev` prints it behind `filename=`. */

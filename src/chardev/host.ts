@@ -3,6 +3,8 @@
  * is in `src/host/node/char.ts`.
  */
 
+import type { SerialLine } from './chardev.ts';
+
 /** A byte stream to the outside. The callbacks are set by its one user, before it lets data flow. */
 export interface HostStream {
   /** Input; the array may be kept. Comes only while resumed: a stream starts paused. */
@@ -20,6 +22,11 @@ export interface HostStream {
   /** Both ends' addresses as `host:port`, for internet sockets. */
   readonly local?: string;
   readonly peer?: string;
+}
+
+/** A serial port, or another device that is opened like one. */
+export interface HostTty extends HostStream {
+  readonly line?: SerialLine | undefined;
 }
 
 export interface HostTerminal extends HostStream {
@@ -122,7 +129,7 @@ export interface CharHost {
   /** One file for both ways, or `PATH.in` and `PATH.out`. */
   openPipe(path: string): HostStream;
   /** A serial port or another device. */
-  openTty(path: string): HostStream;
+  openTty(path: string): HostTty;
   /** A new pseudo-terminal; with `link`, a symbolic link leads to it until it is closed. */
   openPty(link?: string): HostPty;
   connect(address: SocketAddress, layers?: SocketLayers): Promise<HostStream>;

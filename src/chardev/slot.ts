@@ -2,7 +2,7 @@
  * The place of a chardev at its front end: the chardev in it can be exchanged (`chardev-change`), and the front end
  * sees one peer go and, where the new chardev has one, another come.
  */
-import type { Chardev, CharFrontend } from './chardev.ts';
+import type { Chardev, CharFrontend, SerialLine } from './chardev.ts';
 
 export class ChardevSlot implements Chardev {
   #chardev: Chardev;
@@ -46,6 +46,10 @@ export class ChardevSlot implements Chardev {
 
   sendBreak(): void {
     this.#chardev.sendBreak?.();
+  }
+
+  get line(): SerialLine | undefined {
+    return this.#chardev.line;
   }
 
   size(): { readonly columns: number; readonly rows: number } | undefined {

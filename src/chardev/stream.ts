@@ -2,16 +2,16 @@
  * A chardev over one byte stream of the host that is there from the start: standard input and output, a pipe, a
  * serial port, a pseudo-terminal.
  */
-import type { Chardev } from './chardev.ts';
+import type { Chardev, SerialLine } from './chardev.ts';
 import { CharBase } from './base.ts';
-import type { HostPty, HostStream, HostTerminal } from './host.ts';
+import type { HostPty, HostTerminal, HostTty } from './host.ts';
 
-export class StreamChardev extends CharBase {
+export class StreamChardev extends CharBase implements Chardev {
   readonly type: string;
-  protected readonly stream: HostStream;
+  protected readonly stream: HostTty;
   readonly #description: string;
 
-  constructor(id: string, type: string, stream: HostStream, description = type) {
+  constructor(id: string, type: string, stream: HostTty, description = type) {
     super(id);
     this.type = type;
     this.stream = stream;
@@ -24,6 +24,10 @@ export class StreamChardev extends CharBase {
 
   describe(): string {
     return this.#description;
+  }
+
+  get line(): SerialLine | undefined {
+    return this.stream.line;
   }
 
   protected send(data: Uint8Array): number {

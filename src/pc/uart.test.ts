@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { LineSettings } from '../chardev/chardev.ts';
 import { AddressSpace } from '../core/bus.ts';
 import { ManualClock } from '../core/clock.ts';
 import { Tracer } from '../core/trace.ts';
@@ -162,5 +163,95 @@ describe('16550A', () => {
     r.uart.reset();
     r.chardev.makeRoom(1);
     expect(r.chardev.text).toBe('A');
+  });
+});
+
+describe('a real serial port behind it', () => {
+  function wired() {
+    const r = rig();
+    const calls: unknown[] = [];
+    const inputs = { cts: false, dsr: true, ri: false, dcd: false };
+    const line = {
+      configure: (settings: LineSettings) => void calls.push(settings),
+      setBreak: (on: boolean) => void calls.push(`break ${on}`),
+      setOutputs: (outputs: object) => void calls.push(outputs),
+      inputs: () => ({ ...inputs }),
+    };
+    r.uart.attach(Object.assign(new TestChardev(), { line }));
+    return { ...r, inputs, calls: () => calls.splice(0) };
+  }
+
+  it('has speed and frame once the divisor latch is closed, and hears nothing twice', () => {
+    const r = wired();
+    expect(r.calls()).toEqual([]);
+    r.out(3, 0x80);
+    r.out(0, 0x03);
+    r.out(1, 0x01);
+    expect(r.calls()).toEqual([]);
+    r.out(3, 0x03);
+    r.out(0, 0x41);
+    expect(r.calls()).toEqual([{ baud: 115200 / 0x103, dataBits: 8, parity: 'none', stopBits: 1 }]);
+    r.out(3, 0x03);
+    expect(r.calls()).toEqual([]);
+    r.out(3, 0x1e);
+    r.out(3, 0x08);
+    const settings = { baud: 115200 / 0x103 };
+    expect(r.calls()).toEqual([
+      { ...settings, dataBits: 7, parity: 'even', stopBits: 2 },
+      { ...settings, dataBits: 5, parity: 'odd', stopBits: 1 },
+    ]);
+  });
+
+  it('ignores a divisor of zero', () => {
+    const r = wired();
+    r.out(3, 0x80);
+    r.out(0, 0);
+    r.out(1, 0);
+    r.out(3, 0x03);
+    expect(r.calls()).toEqual([]);
+  });
+
+  it('sends a break for as long as LCR says, or until a reset', () => {
+    const r = wired();
+    r.out(3, 0x03);
+    r.calls();
+    r.out(3, 0x43);
+    r.out(3, 0x43);
+    r.out(3, 0x03);
+    r.out(3, 0x43);
+    r.uart.reset();
+    expect(r.calls()).toEqual(['break true', 'break false', 'break true', 'break false']);
+  });
+
+  it('has DTR and RTS of MCR, but not in loopback', () => {
+    const r = wired();
+    r.out(4, 0x01);
+    r.out(4, 0x13);
+    r.out(4, 0x0a);
+    expect(r.calls()).toEqual([
+      { dtr: true, rts: false },
+      { dtr: false, rts: true },
+    ]);
+  });
+
+  it('shows its lines in MSR, and interrupts for a change within ten milliseconds', () => {
+    const r = wired();
+    expect(r.in(6) & 0xf0).toBe(0x20);
+    r.in(6);
+    r.out(1, 0x08);
+    expect(r.irq()).toBe(false);
+    r.inputs.cts = true;
+    r.inputs.ri = true;
+    r.clock.advance(10_000_000);
+    expect(r.irq()).toBe(true);
+    expect(r.in(6)).toBe(0x71);
+    expect(r.irq()).toBe(false);
+    // "TERI: the RI input has changed from a low to a high state": at its end.
+    r.inputs.ri = false;
+    r.clock.advance(10_000_000);
+    expect(r.in(6)).toBe(0x34);
+    r.out(1, 0x00);
+    r.clock.advance(20_000_000);
+    expect(r.clock.timers.next()).toBe(Number.POSITIVE_INFINITY);
   });
 });

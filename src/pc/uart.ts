@@ -1,10 +1,10 @@
 /**
- * A 16550A UART between the guest and a chardev. Bytes go as fast as both sides take them: the divisor is kept but
- * nothing waits for a baud rate. Flow control is the chip's own: THRE stays low while the chardev takes nothing, and
+ * A 16550A UART between the guest and a chardev. Bytes go as fast as both sides take them: nothing waits for a baud
+ * rate. Where a real serial port is behind the chardev it gets speed, framing, break and modem lines. Flow control is the chip's own: THRE stays low while the chardev takes nothing, and
  * no byte is asked of the chardev that the receive FIFO has no room for. National PC16550D data sheet (1995).
  */
 import type { AddressSpace } from '../core/bus.ts';
-import type { Chardev, CharFrontend } from '../chardev/chardev.ts';
+import type { Chardev, CharFrontend, LineSettings, ModemInputs } from '../chardev/chardev.ts';
 import type { Clock, Timer } from '../core/clock.ts';
 import type { IrqLine } from '../core/irq.ts';
 import type { Tracer } from '../core/trace.ts';
@@ -38,7 +38,13 @@ const FCR_CLEAR_RX = 0x02;
 const FCR_CLEAR_TX = 0x04;
 const FCR_DMA = 0x08;
 
+const LCR_STOP = 0x04;
+const LCR_PARITY = 0x08;
+const LCR_EVEN = 0x10;
+const LCR_BREAK = 0x40;
 const LCR_DLAB = 0x80;
+/** Bits of LCR that say how characters are sent. */
+const LCR_FRAME = 0x1f;
 
 const MCR_DTR = 0x01;
 const MCR_RTS = 0x02;
@@ -71,6 +77,12 @@ const TRANSMIT_LIMIT = 1024;
  * bytes each). Without a pause a fast sender would keep an interrupt handler that drains the FIFO busy for ever.
  */
 const REFILL_NS = 100_000;
+/** Bits a second with a divisor of 1: 1.8432 MHz through 16. */
+const BAUD_BASE = 115_200;
+/** Nanoseconds between looks at a real port's modem lines while the guest wants to hear of changes. */
+const MODEM_NS = 10_000_000;
+/** What a port without modem lines has: somebody is there, and ready. */
+const READY: ModemInputs = { cts: true, dsr: true, ri: false, dcd: true };
 
 export interface UartState {
   ier: number;
@@ -114,6 +126,11 @@ export class Uart16550 implements CharFrontend {
   #chardev: Chardev | undefined;
   #detach: (() => void) | undefined;
   #refill: Timer | undefined;
+  #modemPoll: Timer | undefined;
+  /** Of the real port, when they were last looked at. */
+  #modem: ModemInputs = READY;
+  /** What the real port was last told of divisor and frame. */
+  #told = -1;
   #unmap: (() => void) | undefined;
 
   constructor(options: {
@@ -146,12 +163,19 @@ export class Uart16550 implements CharFrontend {
     this.detach();
     this.#chardev = chardev;
     this.#detach = chardev.attach(this);
+    this.#told = -1;
+    // Until the guest has said something of the frame, the port is as the host opened it.
+    if (this.state.lcr !== 0) this.#configureLine();
+    this.#watchModem();
     chardev.acceptInput();
   }
 
   detach(): void {
     this.#detach?.();
     this.#detach = this.#chardev = undefined;
+    this.#modem = READY;
+    this.#modemPoll?.cancel();
+    this.#modemPoll = undefined;
   }
 
   /** Takes the UART off its ports. */
@@ -165,6 +189,7 @@ export class Uart16550 implements CharFrontend {
 
   reset(): void {
     const { transmit } = this.state;
+    if ((this.state.lcr & LCR_BREAK) !== 0) this.#chardev?.line?.setBreak(false);
     // Bytes already given to the wire still go out: they were the guest's last words.
     this.state = { ...initialState(), transmit };
     this.#update();
@@ -215,7 +240,10 @@ export class Uart16550 implements CharFrontend {
 
   get #msr(): number {
     const { mcr, msrDelta } = this.state;
-    if ((mcr & MCR_LOOP) === 0) return MSR_CTS | MSR_DSR | MSR_DCD | msrDelta;
+    if ((mcr & MCR_LOOP) === 0) {
+      const { cts, dsr, ri, dcd } = this.#modem;
+      return (cts ? MSR_CTS : 0) | (dsr ? MSR_DSR : 0) | (ri ? MSR_RI : 0) | (dcd ? MSR_DCD : 0) | msrDelta;
+    }
     // "The four modem control outputs are internally connected to the four modem control inputs" (MCR, loop).
     return (
       ((mcr & MCR_RTS) !== 0 ? MSR_CTS : 0) |
@@ -276,6 +304,7 @@ export class Uart16550 implements CharFrontend {
         return lsr;
       }
       case MSR: {
+        this.#lookAtModem();
         const msr = this.#msr;
         if (s.msrDelta !== 0) {
           s.msrDelta = 0;
@@ -304,12 +333,15 @@ export class Uart16550 implements CharFrontend {
         // Enabling the interrupt while the transmitter is empty raises it at once.
         if ((value & ~s.ier & IER_THRI) !== 0 && s.transmit.length === 0) s.thrPending = true;
         s.ier = value & 0x0f;
+        this.#watchModem();
         break;
       case IIR_FCR:
         this.#writeFcr(value);
         break;
       case LCR:
+        if (((s.lcr ^ value) & LCR_BREAK) !== 0) this.#chardev?.line?.setBreak((value & LCR_BREAK) !== 0);
         s.lcr = value;
+        this.#configureLine();
         break;
       case MCR:
         this.#writeMcr(value & 0x1f);
@@ -340,12 +372,57 @@ export class Uart16550 implements CharFrontend {
     const s = this.state;
     const before = this.#msr;
     s.mcr = value;
+    this.#noteModem(before);
+    // "the MCR outputs are forced to their inactive state" in loopback: as with QEMU a real port keeps what it has.
+    if ((value & MCR_LOOP) === 0)
+      this.#chardev?.line?.setOutputs({ dtr: (value & MCR_DTR) !== 0, rts: (value & MCR_RTS) !== 0 });
+    if ((before & 0xf0) !== 0 && (value & MCR_LOOP) === 0) this.#chardev?.acceptInput();
+  }
+
+  // -- a real port ---------------------------------------------------------------------------------------------
+
+  /** Tells the port of speed and frame, once the divisor latch is closed and both of its halves are written. */
+  #configureLine(): void {
+    const { divisor, lcr } = this.state;
+    const line = this.#chardev?.line;
+    if (line === undefined || divisor === 0 || (lcr & LCR_DLAB) !== 0) return;
+    const setting = (divisor << 8) | (lcr & LCR_FRAME);
+    if (setting === this.#told) return;
+    this.#told = setting;
+    line.configure({
+      baud: BAUD_BASE / divisor,
+      dataBits: ((lcr & 3) + 5) as LineSettings['dataBits'],
+      parity: (lcr & LCR_PARITY) === 0 ? 'none' : (lcr & LCR_EVEN) !== 0 ? 'even' : 'odd',
+      stopBits: (lcr & LCR_STOP) !== 0 ? 2 : 1,
+    });
+  }
+
+  #lookAtModem(): void {
+    const inputs = this.#chardev?.line?.inputs();
+    if (inputs === undefined) return;
+    const before = this.#msr;
+    this.#modem = inputs;
+    this.#noteModem(before);
+  }
+
+  /** Delta bits 0, 1, 3 follow CTS, DSR, DCD; bit 2 only the end of RI. */
+  #noteModem(before: number): void {
     const changed = (before ^ this.#msr) & 0xf0;
-    // Delta bits 0, 1, 3 follow CTS, DSR, DCD; bit 2 only the end of RI.
     let delta = (changed >> 4) & (MSR_DCTS | 0x02 | 0x08);
     if ((changed & MSR_RI) !== 0 && (before & MSR_RI) !== 0) delta |= 0x04;
-    s.msrDelta |= delta;
-    if ((before & 0xf0) !== 0 && (value & MCR_LOOP) === 0) this.#chardev?.acceptInput();
+    this.state.msrDelta |= delta;
+  }
+
+  /** Looks at the port's lines from time to time while their interrupt is enabled: the host does not tell. */
+  #watchModem(): void {
+    const wanted = (this.state.ier & IER_MSI) !== 0 && this.#chardev?.line?.inputs() !== undefined;
+    if (!wanted || this.#modemPoll !== undefined) return;
+    this.#modemPoll = this.#clock.schedule(this.#clock.now() + MODEM_NS, () => {
+      this.#modemPoll = undefined;
+      this.#lookAtModem();
+      this.#update();
+      this.#watchModem();
+    });
   }
 
   // -- data ------------------------------------------------------------------------------------------------------

@@ -2,9 +2,10 @@
 import fs from 'node:fs';
 import net from 'node:net';
 import tty from 'node:tty';
-import type { HostOutput, HostSink, HostStream } from '../../chardev/host.ts';
+import type { HostOutput, HostSink, HostStream, HostTty } from '../../chardev/host.ts';
 import { HostError } from '../../core/errors.ts';
 import { libc } from '../linux/libc.ts';
+import { TtyLine } from '../linux/serial-line.ts';
 import { hostError } from './errors.ts';
 import { NodeStream } from './stream.ts';
 
@@ -91,14 +92,22 @@ export function openPipe(path: string): HostStream {
   }
 }
 
+/** As QEMU opens a port. */
+const FIRST_SETTINGS = { baud: 115_200, dataBits: 8, parity: 'none', stopBits: 1 } as const;
+
 /** A serial port, raw; or another character device, as it is. */
-export function openTty(path: string): HostStream {
+export function openTty(path: string): HostTty {
   const { O_RDWR, O_NOCTTY, O_NONBLOCK } = fs.constants;
   const fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK);
   if (tty.isatty(fd)) {
-    libc()?.makeRaw(fd);
+    const c = libc();
+    c?.makeRaw(fd);
     const port = new tty.ReadStream(fd);
-    return new NodeStream(port, port);
+    const stream = new NodeStream(port, port);
+    // Node.js may have opened the terminal anew: any descriptor of it will do, as long as it is open.
+    const line = c && new TtyLine(c, () => (port as { _handle?: { fd?: number } })._handle?.fd);
+    line?.configure(FIRST_SETTINGS);
+    return line === undefined ? stream : Object.assign(stream, { line });
   }
   if (!fs.fstatSync(fd).isCharacterDevice()) {
     fs.closeSync(fd);
