@@ -107,6 +107,75 @@ describe('virtio-serial data', () => {
     );
   });
 
+  describe('with a clock', () => {
+    function gathering() {
+      const clock = new ManualClock();
+      const rig = controller(4, { clock });
+      const chardev = new FakeChardev();
+      rig.device.addPort(port({ chardev }));
+      const driver = new Driver(rig);
+      driver.poll();
+      driver.open(1);
+      return { rig, chardev, driver, clock };
+    }
+
+    test('the first buffer leaves at once, those behind it together', () => {
+      const { chardev, driver, clock } = gathering();
+      expect(driver.write(1, 'a').used).toBe(true);
+      const more = ['b', 'c', 'd'].map((letter) => driver.write(1, letter));
+      expect(more.map(({ used }) => used)).toEqual([false, false, false]);
+      expect(chardev.text).toBe('a');
+      clock.advance(0);
+      expect(more.map(({ used }) => used)).toEqual([true, true, true]);
+      expect(chardev.text).toBe('abcd');
+      expect(driver.write(1, 'e').used).toBe(true);
+      clock.advance(0);
+      expect(driver.write(1, 'f').used).toBe(true);
+      expect(chardev.text).toBe('abcdef');
+      clock.advance(0);
+      expect(clock.timers.next()).toBe(Number.POSITIVE_INFINITY);
+    });
+
+    test('a chardev that is full keeps the order', () => {
+      const { chardev, driver, clock } = gathering();
+      chardev.room = 2;
+      driver.write(1, 'a');
+      driver.write(1, 'bcd');
+      clock.advance(0);
+      const last = driver.write(1, 'e');
+      chardev.drain(100);
+      clock.advance(0);
+      expect(chardev.text).toBe('abcde');
+      expect(last.used).toBe(true);
+    });
+
+    test('what is gathered leaves before the port is closed, and before the driver is gone', () => {
+      const { rig, chardev, driver, clock } = gathering();
+      driver.write(1, 'a');
+      driver.write(1, 'b');
+      driver.close(1);
+      expect(chardev.text).toBe('ab');
+      driver.open(1);
+      driver.write(1, 'c');
+      driver.write(1, 'd');
+      rig.device.stop();
+      expect(chardev.text).toBe('abcd');
+      clock.advance(1e9);
+      expect(chardev.text).toBe('abcd');
+    });
+
+    test('a console is not kept waiting', () => {
+      const clock = new ManualClock();
+      const rig = controller(4, { clock });
+      const chardev = new FakeChardev();
+      rig.device.addPort(virtconsole({ chardev }));
+      const driver = new Driver(rig);
+      driver.poll();
+      for (const letter of 'abc') expect(driver.write(0, letter).used).toBe(true);
+      expect(chardev.text).toBe('abc');
+    });
+  });
+
   test('a port whose host is gone drops what the guest writes', () => {
     const { chardev, driver } = openPort();
     chardev.room = 2;

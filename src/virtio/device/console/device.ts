@@ -154,6 +154,7 @@ export class VirtioSerial implements VirtioDevice {
   }
 
   stop(): void {
+    for (const port of this.#ports.values()) port.finishGathering();
     this.#running = false;
     this.#driverReady = false;
     this.#announced.clear();
@@ -174,7 +175,7 @@ export class VirtioSerial implements VirtioDevice {
     else {
       const port = this.#ports.get(d.portOf(index));
       if ((index & 1) === 0) port?.receiveBuffers();
-      else if (port !== undefined) port.transmit();
+      else if (port !== undefined) port.transmitBuffers();
       else {
         // Written to a port that is gone: given back unread.
         for (const chain of queue) queue.push(chain, 0);

@@ -5,7 +5,7 @@
  * consoles see output.ts).
  */
 import type { CharEvent, Chardev, CharFrontend } from '../../../chardev/chardev.ts';
-import type { Clock } from '../../../core/clock.ts';
+import type { Clock, Timer } from '../../../core/clock.ts';
 import { assert } from '../../../core/errors.ts';
 import type { Chain, Queue } from '../../queue/queue.ts';
 import { scatter, slice } from '../iov.ts';
@@ -63,6 +63,8 @@ export class SerialPort implements CharFrontend {
   #held: { readonly chain: Chain; offset: number } | undefined;
   /** The driver was asked not to notify of receive buffers; unknown where an earlier port had the queue. */
   #deaf: boolean | undefined;
+  /** Set while buffers are gathered: the next look at the transmit queue. */
+  #gathering: Timer | undefined;
   /** Between a console and its chardev. */
   #output: ConsoleOutput | undefined;
   /** The driver has said PORT_READY. Kept here for the controller. */
@@ -119,6 +121,7 @@ export class SerialPort implements CharFrontend {
   unplug(): void {
     this.#detach?.();
     this.#detach = undefined;
+    this.#stopGathering();
     this.#discard();
     this.#output?.clear();
     this.#output = undefined;
@@ -132,6 +135,7 @@ export class SerialPort implements CharFrontend {
 
   /** The driver is gone: its buffers must not be touched any more. */
   stop(): void {
+    this.#stopGathering();
     this.#held = undefined;
     this.ready = false;
     this.setGuestConnected(false);
@@ -139,11 +143,13 @@ export class SerialPort implements CharFrontend {
 
   /** The transmit queue was reset. */
   transmitqReset(): void {
+    this.#stopGathering();
     this.#held = undefined;
   }
 
   setGuestConnected(open: boolean): void {
     if (open === this.#guestConnected) return;
+    if (!open) this.finishGathering();
     this.#guestConnected = open;
     this.#onGuestOpen(open);
     if (open) this.#chardev?.acceptInput();
@@ -154,11 +160,45 @@ export class SerialPort implements CharFrontend {
     if (this.#guestConnected) this.#chardev?.acceptInput();
   }
 
-  /** Moves what the guest has written to the chardev, until there is no more or the chardev is full. */
-  transmit(): void {
+  /**
+   * The driver has added transmit buffers. The first is on its way at once. Those behind it leave together when the
+   * processor pauses, which it does when the guest waits, and after a fifth of a millisecond at the latest: each
+   * would cost the guest a notification and an interrupt, and the host a system call. A console's driver waits for
+   * each buffer (output.ts) and is not kept waiting.
+   */
+  transmitBuffers(): void {
+    if (this.#gathering !== undefined) return;
+    const sent = this.transmit();
+    const clock = this.#link?.clock;
+    if (!sent || this.console || clock === undefined || this.#held !== undefined) return;
+    this.#gathering = clock.schedule(clock.now(), () => {
+      this.#gathering = undefined;
+      this.transmit();
+    });
+  }
+
+  /** Sends what is gathered now: the driver closes the port, or takes its buffers back. */
+  finishGathering(): void {
+    if (this.#gathering === undefined) return;
+    this.#stopGathering();
+    this.transmit();
+  }
+
+  #stopGathering(): void {
+    this.#gathering?.cancel();
+    this.#gathering = undefined;
+  }
+
+  /**
+   * Moves what the guest has written to the chardev, until there is no more or the chardev is full.
+   * @returns whether there was anything
+   */
+  transmit(): boolean {
     const queue = this.#transmitq();
-    if (queue === undefined || this.#held !== undefined) return;
+    if (queue === undefined || this.#held !== undefined) return false;
+    let any = false;
     for (const chain of queue) {
+      any = true;
       if (chain.writableLength > 0) {
         this.#link!.guestError('device-writable buffer in a transmitq', CLAUSE_TRANSMITQ);
       }
@@ -170,6 +210,7 @@ export class SerialPort implements CharFrontend {
       queue.push(chain, 0);
     }
     queue.flush();
+    return any;
   }
 
   /** One byte past all queues (`emerg_wr`); only port 0 has it, which is a console. */
