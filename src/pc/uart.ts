@@ -1,7 +1,8 @@
 /**
  * A 16550A UART between the guest and a chardev. Bytes go as fast as both sides take them: nothing waits for a baud
- * rate. Where a real serial port is behind the chardev it gets speed, framing, break and modem lines. Flow control is the chip's own: THRE stays low while the chardev takes nothing, and
- * no byte is asked of the chardev that the receive FIFO has no room for. National PC16550D data sheet (1995).
+ * rate. Where a real serial port is behind the chardev it gets speed, framing, break and modem lines. Flow control is
+ * the chip's own: THRE stays low while the chardev takes nothing, and no byte is asked of the chardev that the receive
+ * FIFO has no room for. National PC16550D data sheet (1995).
  */
 import type { AddressSpace } from '../core/bus.ts';
 import type { Chardev, CharFrontend, LineSettings, ModemInputs } from '../chardev/chardev.ts';
