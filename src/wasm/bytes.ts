@@ -81,6 +81,14 @@ export class ByteWriter {
     this.length += data.length;
   }
 
+  /** Brings what stands at and behind `at` in front of what stands before it. */
+  turn(at: number): void {
+    const { bytes, length } = this;
+    const front = bytes.slice(at, length);
+    bytes.copyWithin(front.length, 0, at);
+    bytes.set(front);
+  }
+
   /** A length-prefixed name, ASCII. */
   name(text: string): void {
     this.u32(text.length);

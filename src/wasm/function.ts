@@ -16,7 +16,7 @@ export interface Label {
 export class FunctionBuilder {
   readonly params: readonly ValType[];
   readonly result: ValType | undefined;
-  code = new ByteWriter(4096);
+  readonly code: ByteWriter;
   /** What `mark` was given, for listings; empty unless `marking`. */
   readonly marks: { at: number; readonly thing: unknown }[] = [];
   marking = false;
@@ -33,9 +33,12 @@ export class FunctionBuilder {
   };
   #depth = 0;
 
-  constructor(params: readonly ValType[], result: ValType | undefined) {
+  /** @param code where the code is written, from its start: may be used again when the module has been built */
+  constructor(params: readonly ValType[], result: ValType | undefined, code = new ByteWriter(1024)) {
     this.params = params;
     this.result = result;
+    this.code = code;
+    code.length = 0;
   }
 
   /** How many blocks, loops and ifs are open. */
@@ -85,14 +88,16 @@ export class FunctionBuilder {
 
   /** Puts what `write` emits in front of the code written so far. */
   prepend(write: () => void): void {
-    const body = this.code;
     const hints = this.#hints;
-    this.code = new ByteWriter(body.length + 1024);
     this.#hints = [];
+    const body = this.code.length;
     write();
-    for (const mark of this.marks) mark.at += this.code.length;
-    for (const hint of hints) this.#hints.push(hint + 2 * this.code.length);
-    this.code.append(body.bytes.subarray(0, body.length));
+    const front = this.code.length - body;
+    this.code.turn(body);
+    for (const mark of this.marks) mark.at += front;
+    const all = this.#hints.map((hint) => hint - 2 * body);
+    for (const hint of hints) all.push(hint + 2 * front);
+    this.#hints = all;
   }
 
   set(local: LocalGet, x: Expr): void {

@@ -99,8 +99,25 @@ export function importRuntime(module: ModuleBuilder): {
   runtime: (name: RuntimeFunction) => number;
   helpers: (name: string) => number;
 } {
+  // each is asked for many times
+  const known = new Map<string, number>();
+  const helpers = new Map<string, number>();
   return {
-    runtime: (name) => module.importFunction('runtime', name, ...RUNTIME_FUNCTIONS[name]),
-    helpers: (name) => module.importFunction('runtime', name, ['i32'], 'i32'),
+    runtime: (name) => {
+      let index = known.get(name);
+      if (index === undefined) {
+        index = module.importFunction('runtime', name, ...RUNTIME_FUNCTIONS[name]);
+        known.set(name, index);
+      }
+      return index;
+    },
+    helpers: (name) => {
+      let index = helpers.get(name);
+      if (index === undefined) {
+        index = module.importFunction('runtime', name, ['i32'], 'i32');
+        helpers.set(name, index);
+      }
+      return index;
+    },
   };
 }

@@ -7,6 +7,7 @@ import type { InsnDef } from './types.ts';
 
 export type MandatoryPrefix = 'np' | '66' | 'f3' | 'f2';
 
+/** All have one shape: the decoder and the translator read them all the time. */
 export interface CompiledDef extends InsnDef {
   /** Position in the table: identifies the form. */
   readonly index: number;
@@ -118,8 +119,15 @@ function compileDef(def: InsnDef, index: number): CompiledDef {
   assert(opcode >= 0, `instruction table: no opcode in '${def.op}'`);
   const flags = new Set<string>(def.flags);
   const operandCodes = def.operands === '' ? [] : def.operands.split(/\s+/);
+  const { op, name, operands, semantics, helper, feature } = def;
   return {
-    ...def,
+    op,
+    name,
+    operands,
+    semantics,
+    helper,
+    feature,
+    flags: def.flags ?? [],
     index,
     map,
     opcode,

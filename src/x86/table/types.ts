@@ -29,9 +29,9 @@ export interface InsnDef {
   readonly name: string;
   readonly operands: string;
   /** What it does, for both readers. */
-  readonly semantics?: Semantics;
+  readonly semantics?: Semantics | undefined;
   /** Or: the name of a function of the runtime, `(record: i32) => status`. */
-  readonly helper?: string;
+  readonly helper?: string | undefined;
   /**
    * - `d64`: operand size is 64 bit in 64-bit mode by default; `f64`: always
    * - `i64`: #UD in 64-bit mode; `o64`: #UD outside it
@@ -56,5 +56,5 @@ export interface InsnDef {
     | 'imm'
   )[];
   /** CPUID feature that it needs; without it the encoding is #UD. */
-  readonly feature?: string;
+  readonly feature?: string | undefined;
 }

@@ -11,8 +11,10 @@ import type { Group, Member, Memberships } from './groups.ts';
 import { type FlagState, RegionState } from './state.ts';
 import type { Steadiness } from './steadiness.ts';
 
-const PAGE_MASK = -4096n;
 const PAGE_OFFSET = 0xfff;
+const PAGE_MASK = w.i64(-4096);
+const ENTRY_SHIFT = w.i64(12 - L.TLB_ENTRY_SHIFT);
+const ENTRY_MASK = w.i32((L.TLB_ENTRIES - 1) << L.TLB_ENTRY_SHIFT);
 const SLOW_STORES = { 1: 'storeSlow8', 2: 'storeSlow16', 4: 'storeSlow32', 8: 'storeSlow64' } as const;
 
 export interface MemoryOptions {
@@ -67,26 +69,24 @@ export abstract class RegionMemory extends RegionState {
     this.#stackAddresses.length = 0;
   }
 
-  /** A look at the TLB: the access may go straight to memory if `tag` is `page`. */
-  #probe(va: LocalGet, size: number, tag: number): { entry: LocalGet; tag: Expr; page: Expr } {
-    const shift = 12 - L.TLB_ENTRY_SHIFT;
-    const mask = (L.TLB_ENTRIES - 1) << L.TLB_ENTRY_SHIFT;
-    const entry = this.tmp(w.add(w.and(w.wrap(w.shrU(va, w.i64(shift))), mask), this.tlbBase));
-    const last = size === 1 ? va : w.add(va, w.i64(size - 1));
-    return { entry, tag: w.load64(entry, tag), page: w.and(last, w.i64(PAGE_MASK)) };
+  /** The TLB's entry for `va`. */
+  #entryOf(va: LocalGet): LocalGet {
+    return this.tmp(w.add(w.and(w.wrap(w.shrU(va, ENTRY_SHIFT)), ENTRY_MASK), this.tlbBase));
+  }
+
+  /** The entry for [va, va + size); leaves the region if the TLB does not have all of it. */
+  #present(va: LocalGet, size: number, tag: number): LocalGet {
+    const entry = this.#entryOf(va);
+    this.failIf(w.ne(w.load64(entry, tag), pageOfLast(va, size)));
+    return entry;
   }
 
   /** The address in our memory of the byte at `va`; leaves the region if the TLB does not have all of [va, va + size). */
   #find(va: LocalGet, size: number, tag: number, member: Member | undefined): Expr {
     const memo = member === undefined ? undefined : this.#memoOf(member.group, size);
-    const find = (): LocalGet => {
-      const probe = this.#probe(va, size, tag);
-      this.failIf(w.ne(probe.tag, probe.page));
-      return probe.entry;
-    };
-    if (memo === undefined) return inMemory(va, find());
+    if (memo === undefined) return inMemory(va, this.#present(va, size, tag));
     this.f.ifRarely(w.eqz(inMemo(memo, va, size)), () => {
-      this.#remember(memo, va, size, w.load32(find(), L.TLB_ADDEND));
+      this.#remember(memo, va, size, w.load32(this.#present(va, size, tag), L.TLB_ADDEND));
     });
     return w.add(w.wrap(va), w.load32(w.i32(0), memo.at + L.MEMO_ADDEND));
   }
@@ -122,11 +122,11 @@ export abstract class RegionMemory extends RegionState {
     if (!this.#options.patient) return found(this.#find(va, size, tag, member));
     const memo = member === undefined ? undefined : this.#memoOf(member.group, size);
     const lookUp = (): void => {
-      const probe = this.#probe(va, size, tag);
+      const entry = this.#entryOf(va);
       f.if(
-        w.eq(probe.tag, probe.page),
+        w.eq(w.load64(entry, tag), pageOfLast(va, size)),
         () => {
-          const addend = this.tmp(w.load32(probe.entry, L.TLB_ADDEND));
+          const addend = this.tmp(w.load32(entry, L.TLB_ADDEND));
           if (memo !== undefined) this.#remember(memo, va, size, addend);
           found(w.add(w.wrap(va), addend));
         },
@@ -146,7 +146,7 @@ export abstract class RegionMemory extends RegionState {
     f.store32(zero, addend, at + L.MEMO_ADDEND);
     if (aligned) f.store64(zero, w.xor(w.or(va, w.i64(PAGE_OFFSET)), w.i64(size - 1)), at);
     else {
-      f.store64(zero, w.and(va, w.i64(PAGE_MASK)), at + L.MEMO_PAGE);
+      f.store64(zero, w.and(va, PAGE_MASK), at + L.MEMO_PAGE);
       f.store64(zero, w.i64(PAGE_OFFSET + 2 - size), at);
     }
   }
@@ -355,6 +355,11 @@ export abstract class RegionMemory extends RegionState {
       done: () => f.ifRarely(w.eq(address, w.i32(L.BOUNCE)), () => f.drop(this.rt('rmwCommit'))),
     };
   }
+}
+
+/** The page of the last byte of [va, va + size), as tags of the TLB have it. */
+function pageOfLast(va: LocalGet, size: number): Expr {
+  return w.and(size === 1 ? va : w.add(va, w.i64(size - 1)), PAGE_MASK);
 }
 
 /** Where linear address `va` is in our memory, by the entry of the TLB that has it. */

@@ -116,10 +116,14 @@ export abstract class RegionState extends Emitter {
     const zero = w.i32(0);
     f.set(this.tlbBase, w.load32(zero, L.TLB_BASE));
     f.set(this.budget, w.load32(zero, L.BUDGET));
-    for (const [reg, local] of this.#gpr.entries())
+    for (let reg = 0; reg < this.#gpr.length; reg++) {
+      const local = this.#gpr[reg];
       if (local !== undefined) f.set(local, w.load64(zero, L.GPR + 8 * reg));
-    for (const [reg, local] of this.#xmm.entries())
+    }
+    for (let reg = 0; reg < this.#xmm.length; reg++) {
+      const local = this.#xmm[reg];
       if (local !== undefined) f.set(local, w.load128(zero, L.XMM + 16 * reg));
+    }
     if (this.flagsUsed) this.loadFlags();
   }
 

@@ -3,6 +3,7 @@
  * and makes their blocks enter them.
  */
 import type { Tracer, TracePoint } from '../../core/trace.ts';
+import { ByteWriter } from '../../wasm/bytes.ts';
 import { FunctionBuilder } from '../../wasm/function.ts';
 import { ModuleBuilder } from '../../wasm/module.ts';
 import type { Block, CodeCache, Region } from '../code-cache.ts';
@@ -34,8 +35,10 @@ export class Translator {
   readonly #batch: number;
   readonly #chain: () => number;
   #queue: Selection[] = [];
-  /** The hot blocks of the queue. */
+  /** The blocks that the regions of the queue consist of. */
   readonly #waiting = new Set<Block>();
+  /** Where the code of a batch's functions is written. */
+  readonly #code: ByteWriter[] = [];
   /** Slices that the queue has waited, and instructions that the interpreter has run meanwhile in its hot blocks. */
   #waited = 0;
   #interpreted = 0;
@@ -92,7 +95,7 @@ export class Translator {
 
   /**
    * Notes a hot block. A WebAssembly module costs far more to make than a function in it, so that regions are made
-   * in batches; until then the interpreter goes on.
+   * in batches; until then the interpreter goes on. A block that a waiting region has got needs none of its own.
    */
   enqueue(hot: Block, linear: bigint): void {
     if ((hot.mode & L.MODE_CODE) !== 2) return;
@@ -106,7 +109,7 @@ export class Translator {
     const selection = selectRegion(this.#cache, hot, linear, (distance) => this.#mapped(linear, distance));
     if (selection === undefined) return;
     this.#queue.push(selection);
-    this.#waiting.add(hot);
+    for (const { block } of selection.blocks) this.#waiting.add(block);
     this.#cache.countAgain(hot, REMINDER);
     if (this.#queue.length >= this.#batch) this.flush(MAX_PAUSE);
   }
@@ -148,7 +151,7 @@ export class Translator {
     for (const [at, selection] of queue.entries()) {
       if (batch.length > 0 && this.#now() - began > limit) {
         this.#queue = queue.slice(at);
-        for (const { hot } of this.#queue) this.#waiting.add(hot);
+        for (const { blocks } of this.#queue) for (const { block } of blocks) this.#waiting.add(block);
         this.#waited = MAX_WAIT;
         break;
       }
@@ -161,7 +164,8 @@ export class Translator {
       }
       const index = this.#engine.allocate(null);
       const patient = hot.patient || hot.scattered;
-      const f = new FunctionBuilder(['i32', 'i64'], 'i32');
+      const code = (this.#code[batch.length] ??= new ByteWriter(8192));
+      const f = new FunctionBuilder(['i32', 'i64'], 'i32', code);
       f.marking = this.#listings.out.on;
       const entries = writeRegion(
         f,

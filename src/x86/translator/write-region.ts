@@ -153,30 +153,36 @@ class RegionWriter {
   /** Numbers of the blocks that branches of `block` lead to. */
   #successors(block: RegionBlock): number[] {
     const { insns, fallsTo, page } = block;
-    const last = insns.at(-1)!;
-    const offsets: number[] = [];
-    if (fallsTo !== undefined) offsets.push(fallsTo);
-    else if (last.def.semantics !== undefined) {
-      const target = last.operands[0];
-      const { name } = last.def;
-      if (target?.kind === 'rel') {
-        offsets.push(page + target.reg);
-        if (name !== 'call' && name !== 'jmp') offsets.push(page + last.offset + last.length);
-      } else if (name === 'ret') offsets.push(...this.#returnSites);
-      else offsets.push(...this.#expected(block));
-    }
     const found: number[] = [];
-    for (const offset of offsets) {
-      const position = this.#position.get(offset);
-      if (position !== undefined && !found.includes(position)) found.push(position);
+    if (fallsTo !== undefined) {
+      this.#note(fallsTo, found);
+      return found;
+    }
+    const last = insns[insns.length - 1]!;
+    const { semantics, name } = last.def;
+    if (semantics === undefined) return found;
+    const target = last.operands[0];
+    if (target !== undefined && target.kind === 'rel') {
+      this.#note(page + target.reg, found);
+      if (name !== 'call' && name !== 'jmp') this.#note(page + last.offset + last.length, found);
+    } else {
+      const offsets = name === 'ret' ? this.#returnSites : this.#expected(block);
+      for (const offset of offsets) this.#note(offset, found);
     }
     return found;
   }
 
+  /** Adds the block at `offset`, if there is one, to those that were found. */
+  #note(offset: number, found: number[]): void {
+    const position = this.#position.get(offset);
+    if (position !== undefined && !found.includes(position)) found.push(position);
+  }
+
   /** Offsets in the region where the indirect jump or call at the end of a block is expected to go. */
   #expected({ block, insns, offset }: RegionBlock): number[] {
-    if (insns.length < block.instructions) return [];
-    return (this.#selection.expected.get(offset) ?? []).filter((target) => this.#position.has(target));
+    const expected = this.#selection.expected.get(offset);
+    if (expected === undefined || insns.length < block.instructions) return [];
+    return expected.filter((target) => this.#position.has(target));
   }
 
   /** A sequence of items: the function's, or the body of a loop. */
