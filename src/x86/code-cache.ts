@@ -65,6 +65,11 @@ const MAX_REMAPPED = 64;
 /** Likewise for accesses that are checked together and were not within one page. */
 const MAX_SCATTERED = 256;
 
+/** Dropped regions after which V8 is asked to collect. */
+const MANY_DROPPED = 4096;
+/** Bytes beyond which V8 collects what buffers hold (64 MiB in all its versions). */
+const NOTICED = 96 * 2 ** 20;
+
 export class CodeCache {
   readonly #engine: Engine;
   readonly #view: DataView;
@@ -81,6 +86,9 @@ export class CodeCache {
   readonly #byIndex = new Map<number, Region>();
   /** Regions taken out of use; their table slots are given back when no region can be running. */
   readonly #retired = new Set<Region>();
+  #dropped = 0;
+  /** Modules of regions made since all code was forgotten last. */
+  modules = 0;
   flushes = 0;
   blocksDecoded = 0;
   insnsDecoded = 0;
@@ -391,6 +399,7 @@ export class CodeCache {
   /** Forgets all decoded code (the record area is full, or the machine was reset). */
   flushAll(): void {
     this.flushes++;
+    this.modules = 0;
     for (const [page, code] of this.#pages) {
       if (page < this.#pageTable.length) {
         this.#codeLines.fill(0, 2 * page, 2 * page + 2);
@@ -406,11 +415,16 @@ export class CodeCache {
 
   /** Gives back table slots of dropped regions; to be called when no region is running. */
   releaseRetired(): void {
+    this.#dropped += this.#retired.size;
     for (const region of this.#retired) {
       this.#byIndex.delete(region.index);
       this.#engine.release(region.index);
     }
     this.#retired.clear();
+    if (this.#dropped >= MANY_DROPPED) {
+      this.#dropped = 0;
+      askToCollect();
+    }
   }
 
   /** Drops decoded code in [gpa, gpa + length). For writes by devices; one may come amid the block that it changes. */
@@ -426,6 +440,19 @@ export class CodeCache {
 
   get recordBytes(): number {
     return this.#next - L.RECORDS;
+  }
+}
+
+/**
+ * Modules that nobody uses keep their mappings until V8 collects, and it takes them for next to nothing: by itself it
+ * may come when the host's kernel has no more mappings to give, and the process dies. Of a buffer it knows the size;
+ * this one is never touched, and takes no memory. V8 marks in small steps then, not in one pause.
+ */
+function askToCollect(): void {
+  try {
+    new ArrayBuffer(NOTICED);
+  } catch {
+    // so little memory is left that it collects anyway
   }
 }
 

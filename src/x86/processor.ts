@@ -38,6 +38,8 @@ export interface ProcessorOptions {
   readonly hotThreshold?: number;
   /** Count what regions call of the runtime, for `report`; costs a little at each such call. */
   readonly countCalls?: boolean;
+  /** Modules of translated code in use at which all code is forgotten. */
+  readonly maxModules?: number;
 }
 
 /** Hot blocks that are translated into one WebAssembly module. */
@@ -109,6 +111,7 @@ export class Processor implements CpuInterface {
       threshold <= 1 ? 1 : TRANSLATION_BATCH,
       () => bus.readTsc(),
       options.countCalls,
+      options.maxModules,
     );
     this.guestMemory.onWrite((gpa, length) => this.code.written(gpa, length));
     this.#run = this.engine.runtime.run as unknown as () => number;
@@ -257,6 +260,7 @@ export class Processor implements CpuInterface {
       blocksDecoded: this.code.blocksDecoded,
       instructionsDecoded: this.code.insnsDecoded,
       codeFlushes: this.code.flushes,
+      modulesInUse: this.code.modules,
       pagesInvalidated: this.code.invalidations,
       recordBytes: this.code.recordBytes,
       decodingSeconds: this.#decoding / 1e9,

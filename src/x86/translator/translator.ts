@@ -25,6 +25,12 @@ const MAX_INTERPRETED = 50_000;
 /** Nanoseconds of writing after which the rest waits for another turn, so that the guest does not stand still. */
 const MAX_PAUSE = 5_000_000;
 
+/**
+ * Modules that may be in use. V8 keeps each in mappings of its own: two, and two more for each hole where the code of its
+ * first compiler was, and a process of Linux has 65,530 (vm.max_map_count).
+ */
+const MAX_MODULES = 8192;
+
 export class Translator {
   readonly #engine: Engine;
   readonly #cache: CodeCache;
@@ -44,6 +50,7 @@ export class Translator {
   #interpreted = 0;
   readonly #now: () => number;
   readonly #countCalls: boolean;
+  readonly #maxModules: number;
   /** Nanoseconds spent choosing and writing regions, and in the WebAssembly compiler. */
   #writing = 0;
   #compiling = 0;
@@ -57,6 +64,7 @@ export class Translator {
    * @param batch hot blocks that wait before they are translated together
    * @param now a clock in nanoseconds, for the figures
    * @param countCalls regions count their calls of the runtime (CALL_COUNTS)
+   * @param maxModules modules in use at which all code is forgotten
    */
   constructor(
     engine: Engine,
@@ -65,7 +73,9 @@ export class Translator {
     batch: number,
     now: () => number = () => 0,
     countCalls = false,
+    maxModules = MAX_MODULES,
   ) {
+    this.#maxModules = maxModules;
     this.#now = now;
     this.#countCalls = countCalls;
     this.#engine = engine;
@@ -123,8 +133,9 @@ export class Translator {
     return this.#view.getUint32(entry + L.TLB_PFN, true);
   }
 
-  /** To be called between slices: translates when enough is waiting, or when it has waited for long enough. */
+  /** To be called between slices, when no region runs: translates when enough is waiting, or when it has waited for long enough. */
   turn(): void {
+    if (this.#cache.modules >= this.#maxModules) this.#cache.flushAll();
     if (this.#queue.length === 0) return;
     this.#waited++;
     if (this.#waited >= MAX_WAIT) this.flush(MAX_PAUSE);
@@ -214,6 +225,7 @@ export class Translator {
     }
     this.regions += batch.length;
     this.modules++;
+    this.#cache.modules++;
     this.bytes += code.length;
     this.#writing += written - began + this.#now() - compiled;
     this.#compiling += compiled - written;

@@ -7,7 +7,7 @@ import { Tracer } from '../../../src/core/trace.ts';
 import type { CpuBus } from '../../../src/x86/cpu.ts';
 import { buildCpuid } from '../../../src/x86/cpuid.ts';
 import * as L from '../../../src/x86/layout.ts';
-import { Processor } from '../../../src/x86/processor.ts';
+import { Processor, type ProcessorOptions } from '../../../src/x86/processor.ts';
 import { AREA_BYTES, NATIVE_BASE, NATIVE_CODE, NATIVE_DATA } from '../../native/processor.ts';
 import { bareBus } from '../bare-bus.ts';
 import type { Random } from './random.ts';
@@ -37,7 +37,11 @@ export interface GuestStop {
 }
 
 /** A processor with RAM_BYTES of memory and no devices but those of `bus`. */
-export function makeProcessor(hotThreshold: number, bus: Partial<CpuBus> = {}): Processor {
+export function makeProcessor(
+  hotThreshold: number,
+  bus: Partial<CpuBus> = {},
+  more: Partial<ProcessorOptions> = {},
+): Processor {
   const nothing = (): never => {
     throw new Error('the code under test reached a device');
   };
@@ -47,6 +51,7 @@ export function makeProcessor(hotThreshold: number, bus: Partial<CpuBus> = {}): 
     cpuid: buildCpuid({ model: 'max' }),
     tracer: new Tracer(),
     hotThreshold,
+    ...more,
     bus: {
       ...bareBus,
       readPort: nothing,

@@ -1,0 +1,67 @@
+/** Translated code is bounded: how many modules are in use, and that those dropped are collected. */
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import * as L from '../../src/x86/layout.ts';
+import { makeProcessor } from './differential/guest.ts';
+
+const CODE = 0x10_000;
+const FUNCTIONS = 200;
+const RBX = L.GPR + 24;
+
+/** Runs each function, a block of its own, `rounds` times; each must add its number to RBX. */
+function runAll(cpu: ReturnType<typeof makeProcessor>, rounds: number): void {
+  const view = new DataView(cpu.engine.memory.buffer);
+  for (let n = 0; n < FUNCTIONS; n++)
+    // add ebx, n; hlt
+    cpu.guestMemory.write(CODE + 64 * n, Uint8Array.of(0x81, 0xc3, n & 255, n >> 8, 0, 0, 0xf4));
+  // the first 2 MiB mapped to themselves
+  for (const [table, entry] of [
+    [0x1000, 0x2003],
+    [0x2000, 0x3003],
+    [0x3000, 0x83],
+  ] as const)
+    cpu.guestMemory.write(table, new Uint8Array(BigUint64Array.of(BigInt(entry)).buffer));
+  cpu.enter({ mode: 'long', rip: BigInt(CODE), cr3: 0x1000n });
+  for (let round = 0; round < rounds; round++)
+    for (let n = 0; n < FUNCTIONS; n++) {
+      view.setBigUint64(RBX, 7n, true);
+      view.setBigUint64(L.RIP, BigInt(CODE + 64 * n), true);
+      view.setInt32(L.HALTED, 0, true);
+      expect(cpu.run(1000)).toBe('halted');
+      expect(Number(view.getBigUint64(RBX, true))).toBe(7 + n);
+    }
+}
+
+describe('modules of translated code', () => {
+  afterEach(() => vi.unstubAllGlobals());
+
+  it('are forgotten when there are too many, and made again', () => {
+    const bounded = makeProcessor(1, {}, { maxModules: 10 });
+    runAll(bounded, 3);
+    const { regionModules, modulesInUse, codeFlushes } = bounded.stats();
+    expect(regionModules).toBeGreaterThan(FUNCTIONS);
+    expect(modulesInUse).toBeLessThanOrEqual(10);
+    expect(codeFlushes).toBeGreaterThan(20);
+    const free = makeProcessor(1);
+    runAll(free, 3);
+    expect(free.stats()['modulesInUse']).toBe(free.stats()['regionModules']);
+    expect(free.stats()['codeFlushes']).toBeLessThan(3);
+  });
+
+  it('are collected in time: V8 hears of them when many are dropped', () => {
+    const large: number[] = [];
+    const Plain = ArrayBuffer;
+    vi.stubGlobal(
+      'ArrayBuffer',
+      class extends Plain {
+        constructor(bytes: number, ...more: []) {
+          if (bytes > 64 * 2 ** 20) large.push(bytes);
+          super(bytes > 64 * 2 ** 20 ? 0 : bytes, ...more);
+        }
+      },
+    );
+    runAll(makeProcessor(1, {}, { maxModules: 10 }), 12);
+    expect(large).toEqual([]);
+    runAll(makeProcessor(1, {}, { maxModules: 10 }), 24);
+    expect(large).toHaveLength(1);
+  });
+});
