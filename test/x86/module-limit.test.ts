@@ -34,7 +34,7 @@ function runAll(cpu: ReturnType<typeof makeProcessor>, rounds: number): void {
 describe('modules of translated code', () => {
   afterEach(() => vi.unstubAllGlobals());
 
-  it('are forgotten when there are too many, and made again', () => {
+  it('are forgotten when there are too many, and made again', { timeout: 60_000 }, () => {
     const bounded = makeProcessor(1, {}, { maxModules: 10 });
     runAll(bounded, 3);
     const { regionModules, modulesInUse, codeFlushes } = bounded.stats();
@@ -47,7 +47,7 @@ describe('modules of translated code', () => {
     expect(free.stats()['codeFlushes']).toBeLessThan(3);
   });
 
-  it('are collected in time: V8 hears of them when many are dropped', () => {
+  it('are collected in time: V8 hears of them when many are dropped', { timeout: 120_000 }, () => {
     const large: number[] = [];
     const Plain = ArrayBuffer;
     vi.stubGlobal(
