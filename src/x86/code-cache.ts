@@ -20,6 +20,8 @@ export interface Block {
   /** Physical page that the last instruction runs into, or -1. */
   readonly nextPage: number;
   readonly end: BlockEnd;
+  /** Offset in its page of the byte behind the last one that it depends on; what exceeds 4096 lies in `nextPage`. */
+  readonly extent: number;
   /** Address of the last targets (TARGETS of u64, 0 = none yet), for a block that ends with an indirect jump or call. */
   readonly targets: number;
   /** The region that starts here: table index and entry point. */
@@ -58,12 +60,23 @@ interface CodePage {
   readonly regions: Set<Region>;
   /** Regions that begin here keep to one page: their neighbours are not mapped alike everywhere. */
   alone: boolean;
+  /** Writes to lines that hold code, but not to its bytes, since one of those lines was last emptied. */
+  beside: number;
+  /** A block of this page and a neighbour has gone from both: a line of its may no longer hold code. */
+  stale: boolean;
 }
 
 /** Failures of that kind after which regions of the page are made anew, of one page each. */
 const MAX_REMAPPED = 64;
 /** Likewise for accesses that are checked together and were not within one page. */
 const MAX_SCATTERED = 256;
+/**
+ * Writes beside code, in its line, after which that code goes: each leaves the fast path, and all of them together have
+ * then cost about what decoding it again does.
+ */
+const MAX_BESIDE = 64;
+/** Bytes of a line: what a bit of CODE_LINES stands for. */
+const LINE = 64;
 
 /** Dropped regions after which V8 is asked to collect. */
 const MANY_DROPPED = 4096;
@@ -92,7 +105,10 @@ export class CodeCache {
   flushes = 0;
   blocksDecoded = 0;
   insnsDecoded = 0;
+  /** Writes that changed code, and what they took with them. */
   invalidations = 0;
+  blocksDropped = 0;
+  regionsDropped = 0;
 
   constructor(engine: Engine, decoder: Decoder, handlers: HandlerLibrary, hotThreshold: number) {
     this.#engine = engine;
@@ -221,6 +237,8 @@ export class CodeCache {
     this.#view.setUint32(address + 24, targets, true);
     this.#view.setUint32(address + L.BLOCK_STATE, nextPage < 0 ? 0 : 1, true);
     this.#view.setUint32(address + L.BLOCK_LINK + 8, 0, true);
+    // what does not decode may do so when any of its bytes changes
+    const last = end === 'invalid' ? endOffset + MAX_LENGTH : Math.max(endOffset, (physical & 4095) + 1);
     const block: Block = {
       physical,
       mode,
@@ -228,6 +246,7 @@ export class CodeCache {
       instructions,
       nextPage,
       end,
+      extent: nextPage < 0 ? Math.min(last, 4096) : Math.max(last, 4097),
       targets,
       warm: false,
       region: undefined,
@@ -242,14 +261,10 @@ export class CodeCache {
     if (before !== undefined) this.#forgetCrossing(before);
     blocks.set(key, block);
     if (base !== 0) {
-      // what does not decode may do so when any of its bytes changes
-      const last = end === 'invalid' ? endOffset + MAX_LENGTH : Math.max(endOffset, (physical & 4095) + 1);
-      this.#markCode(page, physical & 4095, Math.min(last, 4096));
-      if (nextPage >= 0) {
-        // found again through either page
-        this.#pageOf(nextPage).blocks.set(crossingKey(block), block);
-        this.#markCode(nextPage, 0, Math.max(1, last - 4096));
-      }
+      // found again through either page
+      if (nextPage >= 0) this.#pageOf(nextPage).blocks.set(crossingKey(block), block);
+      this.#watch(block, page);
+      if (nextPage >= 0) this.#watch(block, nextPage);
     }
     return block;
   }
@@ -264,22 +279,33 @@ export class CodeCache {
   #pageOf(page: number): CodePage {
     let found = this.#pages.get(page);
     if (found === undefined) {
-      found = { blocks: new Map(), regions: new Set(), alone: false };
+      found = { blocks: new Map(), regions: new Set(), alone: false, beside: 0, stale: false };
       this.#pages.set(page, found);
     }
     return found;
   }
 
-  /** From now on writes to these bytes of the page are noticed. */
-  #markCode(page: number, from: number, to: number): void {
+  /** From now on writes to the bytes of a block in this page are noticed. */
+  #watch(block: Block, page: number): void {
     if (page >= this.#pageTable.length) return;
-    for (let line = from >> 6; line <= (to - 1) >> 6; line++)
-      this.#codeLines[2 * page + (line >> 5)]! |= 1 << (line & 31);
+    this.#markLines(block, page);
     const flags = this.#pageTable[page]!;
     if ((flags & L.PAGE_CODE) === 0) {
       this.#pageTable[page] = flags | L.PAGE_CODE;
       (this.#engine.runtime.tlbDropWrite as unknown as (pfn: number) => void)(page);
     }
+  }
+
+  /** Sets the bits of the lines of a page that a block depends on. */
+  #markLines(block: Block, page: number): void {
+    if (Math.floor(block.physical / 4096) === page)
+      this.#mark(page, block.physical & 4095, Math.min(block.extent, 4096));
+    if (block.nextPage === page) this.#mark(page, 0, block.extent - 4096);
+  }
+
+  #mark(page: number, from: number, to: number): void {
+    for (let line = Math.floor(from / LINE); line * LINE < to; line++)
+      this.#codeLines[2 * page + (line >> 5)]! |= 1 << (line & 31);
   }
 
   /** Makes a translated region reachable: through those of its blocks, by number, that are entries. */
@@ -290,7 +316,7 @@ export class CodeCache {
       block.warm = true;
       if (!entries.has(number)) {
         // may yet become hot by itself, when control comes to it in other ways
-        if (block.region === undefined) this.#view.setInt32(block.address, this.hotThreshold, true);
+        if (block.region === undefined) this.countAgain(block);
         continue;
       }
       block.region = { region, entry: number };
@@ -311,10 +337,11 @@ export class CodeCache {
     return region === undefined || this.#retired.has(region) ? undefined : region;
   }
 
-  /** Takes a region out of use: its blocks are interpreted again. */
+  /** Takes a region out of use: its blocks are interpreted again, and may become hot once more. */
   #removeRegion(region: Region): void {
     for (const page of region.pages) this.#pages.get(page)?.regions.delete(region);
     for (const block of region.blocks) {
+      this.countAgain(block);
       if (block.region?.region !== region) continue;
       block.region = undefined;
       if (block.nextPage < 0) this.#view.setUint32(block.address + L.BLOCK_STATE, 0, true);
@@ -329,10 +356,7 @@ export class CodeCache {
   noteScattered(index: number): void {
     const region = this.#inUse(index);
     if (region === undefined || region.expectsScattered || ++region.scattered !== MAX_SCATTERED) return;
-    for (const block of region.blocks) {
-      block.scattered = true;
-      this.#view.setInt32(block.address, this.hotThreshold, true);
-    }
+    for (const block of region.blocks) block.scattered = true;
     this.#removeRegion(region);
   }
 
@@ -340,10 +364,7 @@ export class CodeCache {
   noteLeaves(index: number): void {
     const region = this.#inUse(index);
     if (region === undefined || region.patient) return;
-    for (const block of region.blocks) {
-      block.patient = true;
-      this.#view.setInt32(block.address, this.hotThreshold, true);
-    }
+    for (const block of region.blocks) block.patient = true;
     this.#removeRegion(region);
   }
 
@@ -353,7 +374,6 @@ export class CodeCache {
     if (region === undefined || ++region.remapped < MAX_REMAPPED) return;
     this.#removeRegion(region);
     for (const page of region.pages) this.#pageOf(page).alone = true;
-    for (const { address } of region.blocks) this.#view.setInt32(address, this.hotThreshold, true);
   }
 
   /** True when regions of this physical page are to keep to it. */
@@ -365,30 +385,74 @@ export class CodeCache {
     return this.#hash.getUint32(entry - L.HASH + 8, true) === block.address;
   }
 
-  /** Drops everything decoded from a page. `lines` is for statistics of false sharing only. */
-  invalidate(page: number): void {
+  /**
+   * The bytes [from, to) of a page have been written: drops the blocks that depend on them, and the regions with such
+   * a block in them.
+   */
+  invalidate(page: number, from = 0, to = 4096): void {
     const code = this.#pages.get(page);
-    if (page < this.#pageTable.length) {
-      this.#codeLines.fill(0, 2 * page, 2 * page + 2);
-      this.#pageTable[page]! &= ~L.PAGE_CODE;
+    if (code === undefined) {
+      this.#unwatch(page);
+      return;
     }
-    if (code === undefined) return;
-    this.invalidations++;
-    this.#pages.delete(page);
-    for (const region of [...code.regions]) this.#removeRegion(region);
-    for (const block of code.blocks.values()) {
-      this.#view.setUint32(block.address + L.BLOCK_STATE, 1, true);
-      const at = this.#hashEntry(block.physical);
-      if (this.#hashHolds(at, block)) this.#clearEntry(at);
-      const other = Math.floor(block.physical / 4096);
-      if (other === page) this.#forgetCrossing(block);
-      else {
-        // another one may have taken its place since the second page was mapped elsewhere
-        const blocks = this.#pages.get(other)?.blocks;
-        const key = (block.physical & 4095) | (block.mode << 12);
-        if (blocks?.get(key) === block) blocks.delete(key);
+    if (!this.#dropOverlapping(code, page, from, to)) {
+      if (++code.beside < MAX_BESIDE && !code.stale) return;
+      if (code.beside >= MAX_BESIDE) {
+        code.beside = 0;
+        this.#dropOverlapping(code, page, from & -LINE, (to + LINE - 1) & -LINE);
       }
     }
+    code.stale = false;
+    if (code.blocks.size === 0 && code.regions.size === 0) {
+      this.#pages.delete(page);
+      this.#unwatch(page);
+      return;
+    }
+    if (page >= this.#pageTable.length) return;
+    this.#codeLines.fill(0, 2 * page, 2 * page + 2);
+    for (const block of code.blocks.values()) this.#markLines(block, page);
+    // a region may know a block that has been decoded anew since, because the page after it was another one
+    for (const region of code.regions) for (const block of region.blocks) this.#markLines(block, page);
+  }
+
+  /** Whether there was anything to drop. */
+  #dropOverlapping(code: CodePage, page: number, from: number, to: number): boolean {
+    const { blocksDropped, regionsDropped } = this;
+    for (const region of code.regions)
+      if (region.blocks.some((block) => dependsOn(block, page, from, to))) {
+        this.regionsDropped++;
+        this.#removeRegion(region);
+      }
+    for (const block of code.blocks.values())
+      if (dependsOn(block, page, from, to)) {
+        this.blocksDropped++;
+        this.#dropBlock(block);
+      }
+    const dropped = this.blocksDropped !== blocksDropped || this.regionsDropped !== regionsDropped;
+    if (dropped) this.invalidations++;
+    return dropped;
+  }
+
+  #dropBlock(block: Block): void {
+    this.#view.setUint32(block.address + L.BLOCK_STATE, 1, true);
+    const at = this.#hashEntry(block.physical);
+    if (this.#hashHolds(at, block)) this.#clearEntry(at);
+    // another one may have taken its place since the page after it was mapped elsewhere
+    const home = this.#pages.get(Math.floor(block.physical / 4096));
+    const key = (block.physical & 4095) | (block.mode << 12);
+    if (home?.blocks.get(key) === block) home.blocks.delete(key);
+    if (block.nextPage < 0) return;
+    this.#forgetCrossing(block);
+    if (home !== undefined) home.stale = true;
+    const next = this.#pages.get(block.nextPage);
+    if (next !== undefined) next.stale = true;
+  }
+
+  /** Writes to this page are no longer looked at. */
+  #unwatch(page: number): void {
+    if (page >= this.#pageTable.length) return;
+    this.#codeLines.fill(0, 2 * page, 2 * page + 2);
+    this.#pageTable[page]! &= ~L.PAGE_CODE;
   }
 
   #clearEntry(entry: number): void {
@@ -401,10 +465,7 @@ export class CodeCache {
     this.flushes++;
     this.modules = 0;
     for (const [page, code] of this.#pages) {
-      if (page < this.#pageTable.length) {
-        this.#codeLines.fill(0, 2 * page, 2 * page + 2);
-        this.#pageTable[page]! &= ~L.PAGE_CODE;
-      }
+      this.#unwatch(page);
       for (const region of code.regions) this.#retired.add(region);
     }
     this.#pages.clear();
@@ -431,11 +492,20 @@ export class CodeCache {
   written(gpa: number, length: number): void {
     const first = Math.floor(gpa / 4096);
     const last = Math.floor((gpa + length - 1) / 4096);
-    for (let page = first; page <= last && page < this.#pageTable.length; page++)
-      if (this.#pageTable[page]! & L.PAGE_CODE) {
-        this.invalidate(page);
-        this.#view.setInt32(L.BREAK, 1, true);
-      }
+    for (let page = first; page <= last && page < this.#pageTable.length; page++) {
+      const from = Math.max(gpa - page * 4096, 0);
+      const to = Math.min(gpa + length - page * 4096, 4096);
+      if ((this.#pageTable[page]! & L.PAGE_CODE) === 0 || !this.#holdsCode(page, from, to)) continue;
+      this.invalidate(page, from, to);
+      this.#view.setInt32(L.BREAK, 1, true);
+    }
+  }
+
+  /** Whether a line that [from, to) of a page touches holds code. */
+  #holdsCode(page: number, from: number, to: number): boolean {
+    for (let line = Math.floor(from / LINE); line * LINE < to; line++)
+      if (this.#codeLines[2 * page + (line >> 5)]! & (1 << (line & 31))) return true;
+    return false;
   }
 
   get recordBytes(): number {
@@ -454,6 +524,13 @@ function askToCollect(): void {
   } catch {
     // so little memory is left that it collects anyway
   }
+}
+
+/** Whether a block would be another one if bytes in [from, to) of this physical page were. */
+function dependsOn({ physical, extent, nextPage }: Block, page: number, from: number, to: number): boolean {
+  const start = physical % 4096;
+  if (physical - start === page * 4096 && start < to && from < Math.min(extent, 4096)) return true;
+  return nextPage === page && from < extent - 4096;
 }
 
 /** Key of a block in the page that it runs into: no place in that page, and one for each block. */

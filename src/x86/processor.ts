@@ -149,7 +149,8 @@ export class Processor implements CpuInterface {
       ferr: () => tracer.warn('cpu', 'x87 error reported through FERR# (CR0.NE=0), which is not connected'),
       scattered: (region: number) => this.code.noteScattered(region),
       impatient: (region: number) => this.code.noteLeaves(region),
-      invalidate: (page: number, _linesLow: number, _linesHigh: number) => this.code.invalidate(page >>> 0),
+      invalidate: (page: number, offset: number, size: number) =>
+        this.code.invalidate(page >>> 0, offset, offset + size),
       decode: (entry: number, physical: number, mode: number, low: number, high: number) => {
         const linear = (): bigint => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
         const began = bus.readTsc();
@@ -261,7 +262,9 @@ export class Processor implements CpuInterface {
       instructionsDecoded: this.code.insnsDecoded,
       codeFlushes: this.code.flushes,
       modulesInUse: this.code.modules,
-      pagesInvalidated: this.code.invalidations,
+      codeChanges: this.code.invalidations,
+      blocksDropped: this.code.blocksDropped,
+      regionsDropped: this.code.regionsDropped,
       recordBytes: this.code.recordBytes,
       decodingSeconds: this.#decoding / 1e9,
       ...this.translator.stats(),

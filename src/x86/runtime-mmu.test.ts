@@ -397,18 +397,18 @@ describe('pages that hold decoded instructions', () => {
     expect(m.get64(entry + L.TLB_WRITE)).toBe(1n);
   });
 
-  it('writes over instructions tell the host which lines and break the block', () => {
+  it('writes over instructions tell the host which bytes and break the block', () => {
     const m = codePage();
     expect(m.call('storeSlow32', VA + 0xa3en, 7)).toBe(1);
     expect(m.phys32(PAGE + 0xa3e)).toBe(7);
-    expect(m.log).toEqual(['invalidate 5 100:0']);
+    expect(m.log).toEqual(['invalidate 5 a3e+4']);
     expect(m.get32(L.BREAK)).toBe(1);
   });
 
-  it('a write that touches two lines names those that hold instructions', () => {
+  it('a write that touches two lines is told of when one holds instructions', () => {
     const m = codePage();
     m.call('storeSlow64', VA + 0x7cn, -1n);
-    expect(m.log).toEqual(['invalidate 5 0:4']);
+    expect(m.log).toEqual(['invalidate 5 7c+8']);
   });
 
   it('in a region they fail over instructions only', () => {

@@ -228,17 +228,59 @@ describe('repetition', () => {
     expect(m.bytes(at(0), 1)[0]).toBe(0x5a);
   });
 
-  it('a repeated store over decoded instructions finishes as it was fetched, and the block ends after it', () => {
+  /** Instructions have been decoded from the second 64 bytes of the first page. */
+  function codePage(): SystemMachine {
     const m = machine();
     const entry = L.PAGE_TABLE + (physical(0) >> 12) * 4;
     m.set32(entry, m.get32(entry) | L.PAGE_CODE);
     m.set64(L.CODE_LINES + (physical(0) >> 12) * 8, 2n);
+    m.set64(L.RAX, 0x55);
+    return m;
+  }
+
+  it('a repeated store over decoded instructions finishes as it was fetched, and the block ends after it', () => {
+    const m = codePage();
     m.set64(L.RDI, BASE + 60n);
     m.set64(L.RCX, 100);
     expect(m.exec('f3aa')).toBe(L.NEXT);
     expect(m.get64(L.RCX)).toBe(0n);
     expect(m.get64(L.RDI)).toBe(BASE + 160n);
     expect(m.get32(L.BREAK)).toBe(1);
+    // told of once, in full
+    expect(m.log).toEqual([`invalidate ${(physical(0) >> 12).toString(16)} 3c+100`]);
+    expect(m.bytes(at(59), 102)).toEqual(Uint8Array.of(0, ...Array<number>(100).fill(0x55), 0));
+  });
+
+  it('a repeated move tells of each page with decoded instructions that it has written', () => {
+    const m = codePage();
+    m.set64(L.RSI, BASE + 0x4000n);
+    m.set64(L.RDI, BASE);
+    m.set64(L.RCX, 0x400);
+    expect(m.exec('f348a5')).toBe(L.NEXT);
+    expect(m.log).toEqual([`invalidate ${(physical(0) >> 12).toString(16)} 0+4096`]);
+    expect(m.get64(L.RDI)).toBe(BASE + 0x2000n);
+  });
+
+  it('a repeated store beside decoded instructions ends nothing', () => {
+    const m = codePage();
+    m.set32(L.IN_REGION, 1);
+    m.set64(L.RDI, BASE + 128n);
+    m.set64(L.RCX, 0x100);
+    expect(m.exec('f3aa')).toBe(L.NEXT);
+    expect(m.get32(L.BREAK)).toBe(0);
+    expect(m.log).toEqual([]);
+    expect(m.bytes(at(128), 1)).toEqual(Uint8Array.of(0x55));
+  });
+
+  it('in a region a repeated store stops before decoded instructions', () => {
+    const m = codePage();
+    m.set32(L.IN_REGION, 1);
+    m.set64(L.RDI, BASE + 32n);
+    m.set64(L.RCX, 0x100);
+    expect(m.exec('f3aa')).toBe(L.REEXECUTE);
+    expect([m.get64(L.RDI), m.get64(L.RCX)]).toEqual([BASE + 64n, 0xe0n]);
+    expect(m.bytes(at(63), 2)).toEqual(Uint8Array.of(0x55, 0));
+    expect(m.log).toEqual([]);
   });
 });
 

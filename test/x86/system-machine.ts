@@ -66,8 +66,8 @@ export class SystemMachine {
       },
       host_portWrite: (port: number, size: number, value: number) =>
         record(`out${size} ${hex(port)} ${hex(value)}`),
-      host_invalidate: (pfn: number, low: number, high: number) =>
-        record(`invalidate ${hex(pfn)} ${hex(high)}:${hex(low)}`),
+      host_invalidate: (pfn: number, offset: number, size: number) =>
+        record(`invalidate ${hex(pfn)} ${hex(offset)}+${size}`),
       host_tsc: () => this.tsc,
       host_random: () => 0x12345678,
       host_msrRead: (index: number) => {

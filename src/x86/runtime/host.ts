@@ -7,8 +7,8 @@ export declare function host_mmioWrite(pa: f64, size: i32, value: i32): void;
 /** I/O port access, `size` 1, 2 or 4. */
 export declare function host_portRead(port: i32, size: i32): i32;
 export declare function host_portWrite(port: i32, size: i32, value: i32): void;
-/** Guest code was overwritten: drop what was decoded from the 64-byte lines in the mask (bit n = line n). */
-export declare function host_invalidate(pfn: i32, linesLow: i32, linesHigh: i32): void;
+/** A line with guest code was written: drop what was decoded from [offset, offset + size) of this page. */
+export declare function host_invalidate(pfn: i32, offset: i32, size: i32): void;
 /** Ticks of the 1 GHz time stamp counter. */
 export declare function host_tsc(): f64;
 /** 32 random bits. */

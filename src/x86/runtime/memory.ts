@@ -90,11 +90,10 @@ function linesTouched(pfn: u32, offset: i32, size: i32): u64 {
 }
 
 /** To be called after a write to a page with PAGE_CODE, outside regions. */
-function codeWritten(pfn: u32, offset: i32, size: i32): void {
-  const lines = linesTouched(pfn, offset, size);
-  if (lines == 0) return;
+export function codeWritten(pfn: u32, offset: i32, size: i32): void {
+  if (linesTouched(pfn, offset, size) == 0) return;
   store<u32>(STAT_SMC, load<u32>(STAT_SMC) + 1);
-  host_invalidate(pfn, lines as i32, (lines >> 32) as i32);
+  host_invalidate(pfn, offset, size);
   store<i32>(BREAK, 1);
 }
 
@@ -140,7 +139,7 @@ function writePart(address: i32, device: u64, flags: i32, pfn: u32, from: i32, s
 }
 
 /** May this part be written now? Not from a region when it is a device's or holds decoded instructions. */
-function partAllowed(address: i32, offset: i32, size: i32): bool {
+export function partAllowed(address: i32, offset: i32, size: i32): bool {
   if (address == 0) return false;
   if (load<i32>(IN_REGION) == 0) return true;
   if (address == -1) return false;

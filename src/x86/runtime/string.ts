@@ -33,8 +33,8 @@ import {
 import { FLAG_DF, FLAG_TF, SEG_ES } from './bits';
 import { watching } from './debug';
 import { host_portRead, host_portWrite } from './host';
-import { begin, failed, ok, readSized, writeOk, writeSized } from './memory';
-import { ACCESS_READ, ACCESS_WRITE, clearCanonicalFault, lastFlags, translate } from './mmu';
+import { begin, codeWritten, failed, ok, partAllowed, readSized, writeOk, writeSized } from './memory';
+import { ACCESS_READ, ACCESS_WRITE, clearCanonicalFault, lastFlags, lastPfn, translate } from './mmu';
 import { countPort, portAllowed } from './ports';
 import { failure as fault, insnRip, linearAt, opSize, registerRead, registerWrite } from './record';
 import { segLinear, withinLimit } from './segments';
@@ -129,11 +129,18 @@ function plainSource(linear: u64): i32 {
   return address == -1 ? 0 : address;
 }
 
-function plainDestination(linear: u64): i32 {
+/** Address of the RAM that [linear, linear + bytes) of one page may be written to in one go, or 0 as plainSource. */
+function plainDestination(linear: u64, bytes: i32): i32 {
   if (watching != 0) return 0;
   const address = translate(linear, ACCESS_WRITE);
   if (address == 0) failed();
-  return address == -1 || (lastFlags & (PAGE_CODE | PAGE_ROM)) != 0 ? 0 : address;
+  if (address == -1 || (lastFlags & PAGE_ROM) != 0) return 0;
+  return partAllowed(address, (linear as i32) & 4095, bytes) ? address : 0;
+}
+
+/** To be called when it has been written. */
+function wroteRun(address: i32, bytes: i32): void {
+  if ((lastFlags & PAGE_CODE) != 0) codeWritten(lastPfn, address & 4095, bytes);
 }
 
 function minimum(a: u64, b: u64): u64 {
@@ -183,11 +190,12 @@ function movs(rec: i32, size: i32): i32 {
       ) {
         const source = plainSource(from);
         if (ok == 0) return failure();
-        const destination = source != 0 ? plainDestination(to) : 0;
+        const run = count * size;
+        const destination = source != 0 ? plainDestination(to, run as i32) : 0;
         if (ok == 0) return failure();
         if (destination != 0) {
-          const run = count * size;
           copyForward(destination, source, run as i32);
+          wroteRun(destination, run as i32);
           advance(count, true, true);
           bytes += run;
           if (left != 0 && (bytes >= BULK_BYTES || mustPause())) return pause(rec);
@@ -223,15 +231,16 @@ function stos(rec: i32, size: i32): i32 {
     if (left > 1 && step > 0) {
       const count = minimum(left, itemsInPage(to));
       if (count > 1 && runFits(SEG_ES, load<u64>(RDI) & addressMask, count)) {
-        const destination = plainDestination(to);
+        const run = count * size;
+        const destination = plainDestination(to, run as i32);
         if (ok == 0) return failure();
         if (destination != 0) {
-          const run = count * size;
           if (byte >= 0) memory.fill(destination, byte as u8, run as i32);
           else {
             const end = destination + (run as i32);
             for (let at = destination; at != end; at += size) registerStore(at, size, value);
           }
+          wroteRun(destination, run as i32);
           advance(count, false, true);
           bytes += run;
           if (left != 0 && (bytes >= BULK_BYTES || mustPause())) return pause(rec);

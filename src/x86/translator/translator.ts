@@ -170,7 +170,8 @@ export class Translator {
       if (taken.has(hot) || hot.region !== undefined) continue;
       if (!blocks.every(({ block }) => this.#isCurrent(block))) {
         // code has changed meanwhile: what is left of it may become hot again
-        if (this.#isCurrent(hot)) this.#cache.countAgain(hot);
+        for (const { block } of blocks)
+          if (block.region === undefined && this.#isCurrent(block)) this.#cache.countAgain(block);
         continue;
       }
       const index = this.#engine.allocate(null);
