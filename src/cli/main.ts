@@ -1,7 +1,6 @@
 #!/usr/bin/env node
-/** The program `paravane`. */
-import { cliProcess } from '../host/node/cli-process.ts';
-import { nodeMachineHost } from '../host/node/machine-host.ts';
-import { cli } from './cli.ts';
+/** Starts the program `paravane`: all of it is in program.ts, which V8 need not compile each time. */
+import { keepCompiled } from '../host/node/compile-cache.ts';
 
-cliProcess.exit(await cli(cliProcess, nodeMachineHost));
+keepCompiled();
+await import('./program.ts');

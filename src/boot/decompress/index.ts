@@ -2,8 +2,6 @@
  * Unpacks kernels and initramfs images on the host, whatever they were packed with: gzip, bzip2, lzma, xz, lzo,
  * lz4 and zstd. Gzip and zstd may be given to the host's faster implementation; the others are written here.
  */
-import { gunzipSync } from 'fflate';
-import { decompress as unzstd } from 'fzstd';
 import { UsageError } from '../../core/errors.ts';
 import { unbzip2 } from './bzip2.ts';
 import { crc32 } from './crc32.ts';
@@ -55,7 +53,7 @@ export async function decompress(
     case 'gzip':
       return foreign(format, () => (host.gzip ?? gunzip)(data));
     case 'zstd':
-      return foreign(format, () => (host.zstd ?? ((bytes: Uint8Array) => unzstd(bytes)))(data));
+      return foreign(format, () => (host.zstd ?? unzstd)(data));
     default: {
       const output = new Output(expected > 0 ? expected : data.length * (format === 'lzma' ? 16 : 4));
       UNPACK[format](data, output);
@@ -67,11 +65,18 @@ export async function decompress(
 const UNPACK = { bzip2: unbzip2, lzma: unlzma, xz: unxz, lzo: unlzo, lz4: unlz4 } as const;
 
 /** The library does not check what it has unpacked; the trailer's sum does (RFC 1952 §2.3.1). */
-function gunzip(data: Uint8Array): Uint8Array {
+async function gunzip(data: Uint8Array): Promise<Uint8Array> {
+  // not at every start: loading it takes some milliseconds, and hosts mostly have their own
+  const { gunzipSync } = await import('fflate');
   const unpacked = gunzipSync(data);
   const trailer = new DataView(data.buffer, data.byteOffset + data.length - 8, 8);
   if (trailer.getUint32(0, true) !== crc32(unpacked)) throw new Error('CRC32 differs');
   return unpacked;
+}
+
+async function unzstd(data: Uint8Array): Promise<Uint8Array> {
+  const { decompress } = await import('fzstd');
+  return decompress(data);
 }
 
 /** Runs a library's decoder, whose errors become ours. */

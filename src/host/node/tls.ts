@@ -6,7 +6,7 @@
 import fs from 'node:fs';
 import type net from 'node:net';
 import { join } from 'node:path';
-import tls from 'node:tls';
+import type tls from 'node:tls';
 import type { HostTls, TlsConfig } from '../../chardev/host.ts';
 import { HostError, UsageError } from '../../core/errors.ts';
 import { hostError } from './errors.ts';
@@ -65,6 +65,11 @@ function parseKeys(content: string): Map<string, Buffer> {
   return keys;
 }
 
+/** Loaded when the first credentials are: it takes longer than most of what else a start loads. */
+function nodeTls(): typeof tls {
+  return process.getBuiltinModule('node:tls');
+}
+
 export class NodeTls implements HostTls {
   readonly endpoint: 'client' | 'server';
   readonly #config: TlsConfig;
@@ -87,7 +92,7 @@ export class NodeTls implements HostTls {
         throw new HostError(`No PSK found for ${config.username} in ${join(config.dir, 'keys.psk')}`);
     } else this.#options = x509(config);
     try {
-      tls.createSecureContext(this.#options);
+      nodeTls().createSecureContext(this.#options);
     } catch (error) {
       throw hostError(`Unable to load credentials of ${config.dir}`, error);
     }
@@ -98,7 +103,7 @@ export class NodeTls implements HostTls {
     const { username } = this.#config;
     const key = this.#keys?.get(username);
     return new Promise((resolve, reject) => {
-      const secure = tls.connect({
+      const secure = nodeTls().connect({
         ...this.#options,
         socket,
         ...(name === undefined || key !== undefined ? {} : { host: name }),
@@ -118,7 +123,7 @@ export class NodeTls implements HostTls {
   accept(socket: net.Socket): Promise<tls.TLSSocket> {
     const keys = this.#keys;
     // A server that listens nowhere, for its handshake.
-    const server = tls.createServer({
+    const server = nodeTls().createServer({
       ...this.#options,
       ...(keys === undefined
         ? {}
