@@ -82,11 +82,13 @@ export function requireDisk(target: MonitorTarget, device: string | undefined, i
     if (disk === undefined) throw deviceNotFound(device);
     return disk;
   }
-  // A virtio disk is also found by its inner half, and both by where they are in the object tree.
-  const path = id!.replace(/\/virtio-backend$/, '');
+  // Of a virtio disk on PCI the inner half has the disk.
+  const [, outer = id!, inner = ''] = /^(.*)(\/virtio-backend)$/.exec(id!) ?? [];
+  const placed = target.device(outer);
+  const path = `${placed?.path}${inner}`;
   const disk = disks(target).find(({ user }) => user !== undefined && user.path === path);
   if (disk !== undefined) return disk;
-  if (target.device(path) === undefined) throw deviceNotFound(id!);
+  if (placed === undefined) throw deviceNotFound(id!);
   throw new QmpError('Device does not have a block device backend');
 }
 

@@ -144,6 +144,40 @@ describe('the machine', () => {
     expect(await rig.human('sendkey ctrl-zz')).toBe('invalid parameter: zz\n');
   });
 
+  it('has the mouse moved and its buttons pressed', async () => {
+    await using rig = await MonitorRig.ready();
+    const { mouse } = rig.made.board.platform.i8042;
+    const packets = (): number[] => mouse.state.queue.splice(0);
+    mouse.state.reporting = true;
+    mouse.onData = () => {};
+    expect(await rig.human('info mice')).toBe('* Mouse #2: QEMU PS/2 Mouse\n');
+    expect(await rig.run('query-mice')).toEqual([
+      { name: 'QEMU PS/2 Mouse', index: 2, current: true, absolute: false },
+    ]);
+    // Down on the screen is what the mouse calls back: negative.
+    expect(await rig.human('mouse_move 2 1')).toBe('');
+    expect(packets()).toEqual([0x28, 2, 0xff]);
+    // Left and right as QEMU's command has them, then as the mouse has them.
+    expect(await rig.human('mouse_button 5')).toBe('');
+    expect(packets()).toEqual([0x0b, 0, 0]);
+    const button = (name: string, down: boolean) => ({ type: 'btn', data: { button: name, down } });
+    const events = [
+      button('left', false),
+      button('middle', true),
+      { type: 'rel', data: { axis: 'y', value: -3 } },
+      button('side', true),
+    ];
+    expect(await rig.run('input-send-event', { events })).toMatchObject({ desc: 'VM not running' });
+    await rig.run('cont');
+    expect(await rig.run('input-send-event', { events })).toEqual({});
+    expect(packets()).toEqual([0x0a, 0, 0, 0x0e, 0, 0, 0x0e, 0, 3]);
+    expect(await rig.run('input-send-event', { device: 'vga', events: [] })).toMatchObject({
+      desc: "Device 'vga' not found",
+    });
+    expect(await rig.human('mouse_set 2')).toBe('');
+    expect(await rig.human('mouse_set 3')).toBe("Mouse at index '3' not found\n");
+  });
+
   it('dumps its memory as an ELF core', async () => {
     await using rig = await MonitorRig.ready();
     rig.made.board.cpu.guestMemory.write(0x2000, Uint8Array.of(9, 8, 7));

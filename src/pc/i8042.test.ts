@@ -106,6 +106,10 @@ describe('i8042', () => {
     r.command(0xd4, 0xf4);
     r.chip.mouse.move(5, -3, 1);
     expect(r.drain()).toEqual([0x129, 0x105, 0x1fd]);
+    r.chip.mouse.move(-300, 1, 0);
+    expect(r.drain()).toEqual([0x118, 0x101, 0x101, 0x118, 0x1d3, 0x100]);
+    r.chip.mouse.move(1e9, 0, 0);
+    expect(r.chip.mouse.state.queue.length).toBeLessThanOrEqual(240);
   });
 
   it('translates both ways', () => {

@@ -186,6 +186,9 @@ const MOUSE_DEFAULTS = {
   sampleRate: 100,
 } as const;
 
+/** As much of a movement as one packet holds. */
+const step = (counts: number): number => Math.max(-255, Math.min(255, counts));
+
 export class Ps2Mouse extends Ps2Device {
   state: MouseState = { ...MOUSE_DEFAULTS, queue: [], expects: 0, buttons: 0 };
 
@@ -194,17 +197,22 @@ export class Ps2Mouse extends Ps2Device {
   }
 
   /**
-   * The mouse moved (counts, right and up positive, clamped to what a packet holds) and has these buttons down:
-   * 1 left, 2 right, 4 middle.
+   * The mouse moved (whole counts, right and up positive; a long way takes several packets, as many as there is room
+   * for) and has these buttons down: 1 left, 2 right, 4 middle.
    */
   move(dx: number, dy: number, buttons: number): void {
     this.state.buttons = buttons & 7;
-    if (this.state.reporting && !this.state.remote) this.event(this.#packet(dx, dy));
+    if (!this.state.reporting || this.state.remote) return;
+    for (let packets = 0; packets === 0 || ((dx !== 0 || dy !== 0) && packets < EVENT_LIMIT / 3); packets++) {
+      const [x, y] = [step(dx), step(dy)];
+      this.event(this.#packet(x, y));
+      dx -= x;
+      dy -= y;
+    }
   }
 
-  #packet(dx: number, dy: number): number[] {
-    const x = Math.max(-255, Math.min(255, dx));
-    const y = Math.max(-255, Math.min(255, dy));
+  /** @param x counts from -255 to 255, as a packet holds, and likewise `y` */
+  #packet(x: number, y: number): number[] {
     return [0x08 | this.state.buttons | (x < 0 ? 0x10 : 0) | (y < 0 ? 0x20 : 0), x & 0xff, y & 0xff];
   }
 

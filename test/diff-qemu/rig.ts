@@ -29,6 +29,8 @@ export class Client {
     this.#child = spawn(program, args, { cwd });
     createInterface({ input: this.#child.stdout })
       .on('line', (line) => {
+        // QEMU says on the same stream which image it is making.
+        if (line.startsWith('Formatting ')) return;
         const message = JSON.parse(line) as Message;
         if ('event' in message) this.events.push(String(message.event));
         else this.#lines.push(message);

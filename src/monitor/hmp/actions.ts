@@ -4,6 +4,7 @@ import { deviceListHelp, propertiesHelp } from '../../qapi/help.ts';
 import { isHelp, lastValue, parseOptions } from '../../qapi/options.ts';
 import type { JsonValue } from '../json/value.ts';
 import { KEY_CODES, numberedKey } from '../keys.ts';
+import { MOUSE_INDEX, moveMouse, setButtons } from '../mouse.ts';
 import { cards } from '../net-info.ts';
 import { COMMANDS } from '../qmp/commands.ts';
 import { addDevice, addObject, removeDevice } from '../qmp/commands/device.ts';
@@ -246,18 +247,32 @@ export const actionCommands: readonly HmpCommand[] = [
       });
     },
   },
-  later(
-    'mouse_move',
-    'dx dy [dz]',
-    'move the mouse',
-    'there is no pointing device that a monitor could move',
-  ),
-  later(
-    'mouse_button',
-    'state',
-    'press buttons of the mouse',
-    'there is no pointing device that a monitor could move',
-  ),
+  {
+    name: 'mouse_move',
+    takes: 'dx:i,dy:i,dz:i?',
+    synopsis: 'dx dy [dz]',
+    help: 'move the mouse (right and down are positive; it has no wheel)',
+    run: ({ dx, dy }, { board }) => moveMouse(board.platform.i8042.mouse, Number(dx), Number(dy)),
+  },
+  {
+    name: 'mouse_button',
+    takes: 'state:i',
+    synopsis: 'state',
+    help: 'press and let go of buttons of the mouse (1 left, 2 middle, 4 right)',
+    run: ({ state }, { board }) => {
+      const all = Number(state);
+      setButtons(board.platform.i8042.mouse, (all & 1) | ((all & 2) << 1) | ((all & 4) >> 1));
+    },
+  },
+  {
+    name: 'mouse_set',
+    takes: 'index:i',
+    synopsis: 'index',
+    help: 'choose the mouse that moves (there is one)',
+    run: ({ index }) => {
+      if (Number(index) !== MOUSE_INDEX) throw new HmpError(`Mouse at index '${index}' not found`, false);
+    },
+  },
 ];
 
 const WATCHDOG_ACTIONS = ['reset', 'shutdown', 'poweroff', 'pause', 'debug', 'none', 'inject-nmi'];

@@ -2,6 +2,7 @@
 import { deviceSummaries } from '../../machine/registry.ts';
 import { deviceListHelp } from '../../qapi/help.ts';
 import { dumpProgress } from '../dump/dump.ts';
+import { MOUSE_INDEX, MOUSE_NAME } from '../mouse.ts';
 import { QmpError } from '../qmp/error.ts';
 import type { MonitorTarget } from '../target.ts';
 import type { HmpCommand } from './command.ts';
@@ -23,7 +24,7 @@ export const absentInfo: readonly HmpCommand[] = [
   info('tpm', 'trusted platform modules (there are none)', () => ''),
   info('vnc', 'the VNC server (there is none)', () => 'None\n'),
   info('numa', 'nodes of memory (there is one)', () => '0 nodes\n'),
-  info('mice', 'pointing devices (none that a monitor could move)', () => 'No mouse devices connected\n'),
+  info('mice', 'pointing devices', () => `* Mouse #${MOUSE_INDEX}: ${MOUSE_NAME}\n`),
   info('memory-devices', 'RAM that was plugged in (there is none)', () => ''),
   info('migrate', 'a migration under way (there is none)', () => ''),
   info('block-jobs', 'jobs on disks (there are none)', () => 'No active jobs\n'),

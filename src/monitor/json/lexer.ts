@@ -48,6 +48,7 @@ type Step = State | 'end' | 'before-integer' | 'before-float' | 'before-keyword'
 /** A token of more bytes is refused: 64 MiB, as in QEMU. */
 export const MAX_TOKEN_SIZE = 64 * 2 ** 20;
 
+const TAB = 0x09;
 const QUOTE = 0x22;
 const APOSTROPHE = 0x27;
 const BACKSLASH = 0x5c;
@@ -113,7 +114,7 @@ function step(state: State, byte: number): Step {
     case State.KEYWORD:
       return isLetter(byte) ? State.KEYWORD : 'before-keyword';
     case State.RECOVERY:
-      return isStructure(byte) || byte < 0x20 || byte >= 0xfe ? 'again' : State.RECOVERY;
+      return isStructure(byte) || (byte < 0x20 && byte !== TAB) || byte >= 0xfe ? 'again' : State.RECOVERY;
   }
 }
 
@@ -148,10 +149,9 @@ export class JsonLexer {
       const next = step(this.#state, byte);
       switch (next) {
         case 'again':
+          // The byte that ended the recovery is looked at like any first byte: it may be wrong there, too.
           this.reset();
-          // The byte that ended the recovery is one that no token can start with, or a structural one.
-          if (isStructure(byte)) continue;
-          return;
+          continue;
         case 'before-integer':
         case 'before-float':
         case 'before-keyword':

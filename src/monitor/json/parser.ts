@@ -76,7 +76,7 @@ export class JsonStream {
         this.#brackets--;
         break;
       case 'error':
-        return this.#fail(`JSON parse error, stray '${lossy.decode(token.bytes)}'`);
+        return this.#fail(`JSON parse error, stray '${untilNul(lossy.decode(token.bytes))}'`);
       default:
     }
     if (this.#size + token.bytes.length + 1 > MAX_TOTAL_SIZE)
@@ -202,14 +202,34 @@ const ESCAPES: Readonly<Record<string, string>> = {
   t: '\t',
 };
 
+/** What Unicode keeps from being characters: the last two of each plane, and FDD0 to FDEF. */
+const NEVER = /\p{Noncharacter_Code_Point}/u;
+
+/** Errors are printed as C does, which ends a text at the first NUL. */
+const untilNul = (text: string): string => text.split('\0', 1)[0]!;
+
+/** UTF-8, and C0 80 for NUL as QEMU has it. @throws where it is neither */
+function decode(bytes: Uint8Array): string {
+  if (!bytes.includes(0xc0)) return strict.decode(bytes);
+  const plain = new Uint8Array(bytes.length);
+  let length = 0;
+  for (let at = 0; at < bytes.length; at++) {
+    const isNul = bytes[at] === 0xc0 && bytes[at + 1] === 0x80;
+    plain[length++] = isNul ? 0 : bytes[at]!;
+    if (isNul) at++;
+  }
+  return strict.decode(plain.subarray(0, length));
+}
+
 /** `bytes` with its quotes. */
 function parseString(bytes: Uint8Array): string {
   let text: string;
   try {
-    text = strict.decode(bytes);
+    text = decode(bytes);
   } catch {
     throw parseError('invalid UTF-8 sequence in string');
   }
+  if (NEVER.test(text)) throw parseError('invalid UTF-8 sequence in string');
   const end = text.length - 1;
   if (!text.includes('\\')) return text.slice(1, end);
   let result = '';

@@ -1,9 +1,10 @@
-/** Keys: the PS/2 keyboard is the only input there is. */
+/** Input: a PS/2 keyboard and a PS/2 mouse are what there is. */
 import { HOLD_TIME, KEY_CODES, numberedKey, sendKeys } from '../../keys.ts';
 import type { JsonObject } from '../../json/value.ts';
+import { BUTTONS, MOUSE_INDEX, MOUSE_NAME, moveMouse, pressButton } from '../../mouse.ts';
 import type { MonitorTarget } from '../../target.ts';
 import { command } from '../command.ts';
-import { QmpError } from '../error.ts';
+import { deviceNotFound, QmpError } from '../error.ts';
 import type { ObjectType } from '../types.ts';
 import { array, bool, int, object, oneOf, str } from '../types.ts';
 
@@ -22,7 +23,7 @@ const EVENT: ObjectType = {
   tag: 'type',
   variants: {
     key: object({ data: object({ key: KEY, down: bool }) }),
-    btn: object({ data: object({ button: str, down: bool }) }),
+    btn: object({ data: object({ button: oneOf(...Object.keys(BUTTONS)), down: bool }) }),
     rel: object({ data: object({ axis: oneOf('x', 'y'), value: int }) }),
     abs: object({ data: object({ axis: oneOf('x', 'y'), value: int }) }),
   },
@@ -51,24 +52,28 @@ export const inputCommands = [
   }),
   command({
     name: 'input-send-event',
-    help: 'Presses or lets go of keys, one by one; other input devices there are none',
+    help: 'Presses or lets go of keys and buttons of the mouse, or moves the mouse, in the order given',
     arguments: { 'device?': str, 'head?': int, events: array(EVENT) },
-    run: ({ events }, target) => {
+    run: ({ device, events }, target) => {
+      // It would name the display that the input comes from: there is none.
+      if (device !== undefined) throw deviceNotFound(device);
       if (!target.machine.running) throw new QmpError('VM not running');
       const all = events as readonly JsonObject[];
-      const other = all.find(({ type }) => type !== 'key');
-      if (other !== undefined)
-        throw new QmpError(`Input handler not found for event type ${String(other.type)}`);
-      for (const { data } of all) {
-        const { key, down } = data as { key: JsonObject; down: boolean };
-        target.board.platform.i8042.keyboard.key(codeOf(key), down);
+      if (all.some(({ type }) => type === 'abs'))
+        throw new QmpError('Input handler not found for event type abs');
+      const { keyboard, mouse } = target.board.platform.i8042;
+      for (const { type, data } of all) {
+        const { key, down, button, axis, value } = data as JsonObject;
+        if (type === 'key') keyboard.key(codeOf(key as JsonObject), down === true);
+        else if (type === 'btn') pressButton(mouse, String(button), down === true);
+        else moveMouse(mouse, axis === 'x' ? Number(value) : 0, axis === 'y' ? Number(value) : 0);
       }
     },
   }),
   command({
     name: 'query-mice',
-    help: 'Pointing devices (none that a monitor could move)',
+    help: 'Pointing devices',
     returns: array(object({ name: str, index: int, current: bool, absolute: bool })),
-    run: () => [],
+    run: () => [{ name: MOUSE_NAME, index: MOUSE_INDEX, current: true, absolute: false }],
   }),
 ];

@@ -31,9 +31,9 @@ function featuresJson(deviceId: number, bits: bigint): JsonObject {
   };
 }
 
-/** `ser0.0` for a device that carries a bus, otherwise the name of the bus it sits on. */
+/** `ser0.0` for a device that carries a bus; QEMU notes no name of any other. */
 function busName({ placed }: VirtioEntry): string {
-  return placed.device.carries?.name ?? 'virtio-bus';
+  return placed.device.carries?.name ?? '';
 }
 
 export function virtioStatus(target: MonitorTarget, path: string): JsonObject {
