@@ -23,6 +23,7 @@ export class ModuleBuilder {
   #types: string[] = [];
   #imports: ImportedFunction[] = [];
   #importIndex = new Map<string, number>();
+  #importsDone = false;
   #functions: { type: number; builder: FunctionBuilder; exportName: string }[] = [];
 
   /** Imports `env.memory`. */
@@ -56,9 +57,16 @@ export class ModuleBuilder {
     const key = `${module}.${name}`;
     const known = this.#importIndex.get(key);
     if (known !== undefined) return known;
+    assert(!this.#importsDone, 'an import behind a function that is called by index', { name });
     const index = this.#imports.push({ module, name, type: this.#type(params, result) }) - 1;
     this.#importIndex.set(key, index);
     return index;
+  }
+
+  /** Index of the function that is added as number `position`, counted from 0; nothing else can be imported from now on. */
+  functionIndex(position: number): number {
+    this.#importsDone = true;
+    return this.#imports.length + position;
   }
 
   /** What an imported function is, for listings. */

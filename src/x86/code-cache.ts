@@ -236,7 +236,7 @@ export class CodeCache {
     setUint64(this.#view, address + 16, nextPage < 0 ? 0 : nextPage * 4096 + 1);
     this.#view.setUint32(address + 24, targets, true);
     this.#view.setUint32(address + L.BLOCK_STATE, nextPage < 0 ? 0 : 1, true);
-    this.#view.setUint32(address + L.BLOCK_LINK + 8, 0, true);
+    this.#view.setInt32(address + L.BLOCK_LINK + 8, L.NO_STAMP, true);
     // what does not decode may do so when any of its bytes changes
     const last = end === 'invalid' ? endOffset + MAX_LENGTH : Math.max(endOffset, (physical & 4095) + 1);
     const block: Block = {

@@ -81,7 +81,7 @@ export class Engine {
 
   /** Likewise for code that was built ahead of time, for a shared memory. */
   instantiatePrebuilt(code: Uint8Array): Record<string, WebAssembly.ExportValue> {
-    return this.instantiate(patchMemoryImport(code, this.memoryImport.shared));
+    return this.instantiate(patchMemoryImport(code, this.memoryImport.shared), { table: this.table });
   }
 
   /** @param env what the module imports from `env` beside the memory */

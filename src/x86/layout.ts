@@ -170,11 +170,18 @@ export const PKRU = 2484;
 /** Where XSAVE's standard form has PKRU in its area. */
 export const PKRU_OFFSET = 2688;
 
+/** u32: handler that comes back to the dispatcher, behind an instruction that runs alone. */
+export const STOP_HANDLER = 2488;
+/** Two records: such an instruction, and what follows. */
+export const SINGLE = 2496;
+
 /** 64 bytes, aligned: where accesses that are not plain RAM inside one page are put together. */
 export const BOUNCE = 2560;
 /** u64: address, i32: size of the read-modify-write that BOUNCE holds. */
 export const RMW_VA = 2624;
 export const RMW_SIZE = 2632;
+/** u32: header of the block that the interpreter runs; 0 = it is not to go on from one block to the next by itself. */
+export const INTERP_BLOCK = 2636;
 
 /** CPUID table: u32 count at CPUID_COUNT; entries of 6 u32 (leaf, subleaf or 0xffffffff for any, eax ebx ecx edx). */
 export const CPUID_COUNT = 2688;
@@ -208,7 +215,7 @@ export const ATTENTION_TRAP = 16;
 /** DR7 enables an instruction breakpoint, or a data breakpoint has been hit. */
 export const ATTENTION_DEBUG = 32;
 
-// What a handler of an instruction returns.
+// What a function for an instruction returns. Handlers add the address of the record, which is a multiple of 16.
 /** Go on with the next record. */
 export const NEXT = 0;
 /** Only from helpers called inside a region: leave it at this instruction, the interpreter does it again. */
@@ -342,11 +349,17 @@ export const BLOCK_HEADER = 48;
  */
 export const BLOCK_STATE = 28;
 /**
- * In the header, where control went after the block last: u64 linear address, u32 JUMP_GENERATION then (0 = nothing is
- * known yet), u32 block. A jump cache of one entry that lies where the interpreter is anyhow: looking further away
- * nearly always misses the host's own cache.
+ * In the header, where control went after the block last: u64 linear address, u32 JUMP_GENERATION << 9 | MODE then
+ * (NO_STAMP: nothing is known yet), u32 block. A jump cache of one entry that lies where the interpreter is anyhow:
+ * looking further away nearly always misses the host's own cache.
  */
 export const BLOCK_LINK = 32;
+/** No such MODE exists. */
+export const NO_STAMP = -1;
+/** i32 in the header: how often the block has yet to run to be hot. */
+export const BLOCK_COUNTDOWN = 0;
+/** u32 in the header: where the last few targets of an indirect jump or call at the end go (TARGETS of u64 each), or 0. */
+export const BLOCK_TARGETS = 24;
 /** How many targets of an indirect branch are remembered for the translator; a power of two. */
 export const TARGETS = 8;
 

@@ -8,29 +8,41 @@ import * as w from '../../wasm/ops.ts';
 import type { ImmOperand, Insn, Operand } from '../decode/insn.ts';
 import { hasAddress } from '../decode/record.ts';
 import * as L from '../layout.ts';
-import { Emitter, MEMORY_OPERAND, type RuntimeImports, type Size } from '../semantics/emitter.ts';
+import {
+  Emitter,
+  MEMORY_OPERAND,
+  type RuntimeImports,
+  type Size,
+  storeBySize,
+} from '../semantics/emitter.ts';
 import type { FlagSource } from '../semantics/flags.ts';
 
 /** Operands of a handler remember which register slot of the record is theirs. */
 type Slotted = { slot?: number };
 
 const SLOT_OFFSET = [L.REC_R0, L.REC_R1, L.REC_R2];
-const STORES = { 1: 'store8', 2: 'store16', 4: 'store32', 8: 'store64' } as const;
+/** For what the TLB does not hold. */
+const STORES = { 1: 'storeSlow8', 2: 'storeSlow16', 4: 'storeSlow32', 8: 'storeSlow64' } as const;
 
 export class InterpreterEmitter extends Emitter {
   readonly constantOperands = false;
   readonly #record: LocalGet;
   readonly #callHelper: (name: string) => number;
+  readonly #thread: Thread | undefined;
+  /** It accesses memory: that may set BREAK. */
+  #mayBreak = false;
 
   constructor(
     f: FunctionBuilder,
     long: boolean,
     runtime: RuntimeImports,
     callHelper: (name: string) => number,
+    thread?: Thread,
   ) {
     super(f, long, runtime);
     this.#record = f.param(0);
     this.#callHelper = callHelper;
+    this.#thread = thread;
   }
 
   /** Writes the handler for `insn`'s form. */
@@ -38,7 +50,11 @@ export class InterpreterEmitter extends Emitter {
     this.insn = insn;
     const operands = insn.operands.map((operand, slot) => ({ ...operand, slot }));
     insn.def.semantics!(this, ...(operands as Operand[]));
-    this.f.return(w.i32(L.NEXT));
+    next(this.f, this.#thread, this.#mayBreak);
+  }
+
+  #return(status: number): void {
+    this.f.return(w.or(this.#record, status));
   }
 
   #slotAddress(operand: Operand): Expr {
@@ -120,9 +136,7 @@ export class InterpreterEmitter extends Emitter {
   }
 
   protected readPointer(va: LocalGet, size: number): Expr {
-    const address = this.tmp(this.rt('readAddress', va, w.i32(size)));
-    this.f.if(w.eqz(address), () => this.fail());
-    return address;
+    return this.#address(va, size, L.TLB_READ, 'loadSlow');
   }
 
   protected writeMemory(va: LocalGet, size: number, x: Expr): void {
@@ -130,23 +144,65 @@ export class InterpreterEmitter extends Emitter {
       const v = this.tmp(x);
       const low = w.simd('i64', 0x1d, [v], [0]);
       const high = w.simd('i64', 0x1d, [v], [1]);
-      this.f.if(w.eqz(this.rt('storeSlow128', va, low, high)), () => this.fail());
+      const slowly = (): void => this.failIf(w.eqz(this.rt('storeSlow128', va, low, high)));
+      this.#probe(va, 16, L.TLB_WRITE, (address) => this.f.store128(address, v), slowly);
       return;
     }
-    this.f.if(w.eqz(this.rt(STORES[size as Size], va, x)), () => this.fail());
+    const value = this.pin(x);
+    this.#probe(
+      va,
+      size,
+      L.TLB_WRITE,
+      (address) => storeBySize(this.f, address, size, value),
+      () => this.failIf(w.eqz(this.rt(STORES[size as Size], va, value))),
+    );
   }
 
   protected updatePointer(va: LocalGet, size: number): { address: Expr; done: () => void } {
-    const address = this.tmp(this.rt('updateAddress', va, w.i32(size)));
-    this.f.if(w.eqz(address), () => this.fail());
+    const address = this.#address(va, size, L.TLB_WRITE, 'rmwSlow');
     return {
       address,
-      done: () => this.f.if(w.eq(address, w.i32(L.BOUNCE)), () => this.f.drop(this.rt('rmwCommit'))),
+      done: () => this.f.ifRarely(w.eq(address, w.i32(L.BOUNCE)), () => this.f.drop(this.rt('rmwCommit'))),
     };
   }
 
+  /** Looks `va` up in the TLB; `quickly` is given its address in this memory if it is there for accesses of this kind. */
+  #probe(
+    va: LocalGet,
+    size: number,
+    tag: number,
+    quickly: (address: Expr) => void,
+    slowly: () => void,
+  ): void {
+    this.#mayBreak = true;
+    const index = w.and(
+      w.wrap(w.shrU(va, w.i64(12 - L.TLB_ENTRY_SHIFT))),
+      (L.TLB_ENTRIES - 1) << L.TLB_ENTRY_SHIFT,
+    );
+    const entry = this.tmp(w.add(w.load32(w.i32(0), L.TLB_BASE), index));
+    // the page of the last byte: an access across two pages misses
+    const page = w.and(size === 1 ? va : w.add(va, w.i64(size - 1)), w.i64(-4096));
+    const address = w.add(w.wrap(va), w.load32(entry, L.TLB_ADDEND));
+    this.f.if(w.eq(w.load64(entry, tag), page), () => quickly(address), slowly, true);
+  }
+
+  #address(va: LocalGet, size: number, tag: number, slow: 'loadSlow' | 'rmwSlow'): LocalGet {
+    const found = this.f.local('i32');
+    this.#probe(
+      va,
+      size,
+      tag,
+      (address) => this.f.set(found, address),
+      () => {
+        this.f.set(found, this.rt(slow, va, w.i32(size)));
+        this.failIf(w.eqz(found));
+      },
+    );
+    return found;
+  }
+
   fail(): void {
-    this.f.return(w.i32(L.EXCEPTION));
+    this.#return(L.EXCEPTION);
   }
   raise(vector: number, error = -1): void {
     this.f.drop(this.rt('raise', w.i32(vector), w.i32(error)));
@@ -209,7 +265,8 @@ export class InterpreterEmitter extends Emitter {
   jumpTo(rip: Expr): void {
     const masked = this.long || this.insn.opsize !== 2 ? rip : w.and(rip, w.i64(0xffff));
     this.f.store64(w.i32(0), masked, L.RIP);
-    this.f.return(w.i32(L.END_BLOCK));
+    if (this.#thread === undefined || !this.long) this.#return(L.END_BLOCK);
+    else this.f.returnCall(this.#thread.goOn, [this.#record]);
   }
   jumpRelative(_operand: Operand): void {
     this.jumpTo(this.#ripFromPage(w.load64(this.#record, L.REC_IMM)));
@@ -226,8 +283,29 @@ export class InterpreterEmitter extends Emitter {
     this.jumpTo(rip);
   }
   callHelper(name: string): void {
-    this.f.return(w.call('i32', this.#callHelper(name), [this.#record]));
+    this.f.return(w.or(w.call('i32', this.#callHelper(name), [this.#record]), this.#record));
   }
+}
+
+/** How handlers of a module go on by themselves. */
+export interface Thread {
+  /** The signature of a handler in the module. */
+  readonly handler: number;
+  /** The function of go-on.ts. */
+  readonly goOn: number;
+}
+
+/** Ends a handler that has gone well: with the next record's, in its place; or the dispatcher does that. */
+export function next(f: FunctionBuilder, thread: Thread | undefined, mayBreak: boolean): void {
+  const record = f.param(0);
+  if (thread === undefined) {
+    f.return(record);
+    return;
+  }
+  if (mayBreak) f.ifRarely(w.load32(w.i32(0), L.BREAK), () => f.return(record));
+  f.returnCallIndirect(thread.handler, w.load32(record, L.REC_BYTES + L.REC_HANDLER), [
+    w.add(record, L.REC_BYTES),
+  ]);
 }
 
 function load(address: Expr, size: Size, offset: number): Expr {

@@ -8,8 +8,11 @@ import { FunctionBuilder } from '../../wasm/function.ts';
 import { type MemoryImport, ModuleBuilder } from '../../wasm/module.ts';
 import type { Insn } from '../decode/insn.ts';
 import type { Engine } from '../engine.ts';
-import { importRuntime } from '../semantics/runtime-functions.ts';
-import { InterpreterEmitter } from './emitter.ts';
+import * as w from '../../wasm/ops.ts';
+import * as L from '../layout.ts';
+import { importRuntime, RUNTIME_FUNCTIONS, type RuntimeFunction } from '../semantics/runtime-functions.ts';
+import { InterpreterEmitter, next, type Thread } from './emitter.ts';
+import { goOn } from './go-on.ts';
 
 /**
  * What a handler's code depends on beside the table line; everything else comes from the record. Operand sizes follow
@@ -36,16 +39,57 @@ interface Wanted {
   readonly long: boolean;
 }
 
-/** Writes handlers into a module; each is exported by the name of its form. */
-export function writeHandlers(memory: MemoryImport, wanted: readonly Wanted[]): Uint8Array {
+/** What a handler that calls this runtime function is called in its module. */
+const helperName = (name: string): string => `helper.${name}`;
+const STOP = 'stop';
+/** The one among them that only sets RIP: control goes on as it does behind a jump. */
+const BLOCK_END = 'op_block_end';
+
+/**
+ * Writes handlers into a module; each is exported by the name of its form, or by `helperName`.
+ * @param helpers runtime functions that do whole instructions
+ * @param threaded they go on to the next record, and to the next block, by themselves. Only such a module imports the
+ *   function table, which takes Node.js 20 time
+ */
+export function writeHandlers(
+  memory: MemoryImport,
+  wanted: readonly Wanted[],
+  helpers: Iterable<string>,
+  threaded: boolean,
+): Uint8Array {
   const module = new ModuleBuilder();
   module.importMemory(memory);
-  const { runtime, helpers } = importRuntime(module);
-  for (const { insn, long } of wanted) {
-    const f = new FunctionBuilder(['i32'], 'i32');
-    new InterpreterEmitter(f, long, runtime, helpers).define(insn);
-    module.addFunction(formName(insn, long), ['i32'], 'i32', f);
+  const imports = importRuntime(module);
+  const names = [...helpers];
+  let thread: Thread | undefined;
+  if (threaded) {
+    module.importTable();
+    for (const name of Object.keys(RUNTIME_FUNCTIONS)) imports.runtime(name as RuntimeFunction);
+    for (const name of names) imports.helpers(name);
+    thread = { handler: module.type(['i32'], 'i32'), goOn: module.functionIndex(0) };
+    module.addFunction('goOn', ['i32'], 'i32', goOn(thread.handler));
   }
+  const add = (name: string, write: (f: FunctionBuilder) => void): void => {
+    const f = new FunctionBuilder(['i32'], 'i32');
+    write(f);
+    module.addFunction(name, ['i32'], 'i32', f);
+  };
+  for (const { insn, long } of wanted)
+    add(formName(insn, long), (f) =>
+      new InterpreterEmitter(f, long, imports.runtime, imports.helpers, thread).define(insn),
+    );
+  for (const name of names)
+    add(helperName(name), (f) => {
+      const record = f.param(0);
+      const status = f.tmp(w.call('i32', imports.helpers(name), [record]));
+      f.if(status, () => {
+        if (thread !== undefined && name === BLOCK_END) f.returnCall(thread.goOn, [record]);
+        else f.return(w.or(record, status));
+      });
+      next(f, thread, true);
+    });
+  // behind an instruction that runs alone
+  add(STOP, (f) => f.return(w.sub(f.param(0), L.REC_BYTES)));
   return module.build();
 }
 
@@ -56,6 +100,8 @@ export class HandlerLibrary {
   readonly #byForm: (Map<number, number> | undefined)[] = [];
   #count = 0;
   readonly #byHelper = new Map<string, number>();
+  /** Runtime functions whose handlers wait for `flush`, by name. */
+  readonly #pendingHelpers = new Map<string, number>();
   /** For reports. */
   readonly #names = new Map<number, string>();
   /** Forms that wait for `flush`. */
@@ -64,7 +110,12 @@ export class HandlerLibrary {
   /** @param prebuilt code of the module that `prebuiltHandlers` has made from the same sources */
   constructor(engine: Engine, prebuilt?: Uint8Array) {
     this.#engine = engine;
-    this.#prebuilt = prebuilt === undefined ? {} : engine.instantiatePrebuilt(prebuilt);
+    this.#prebuilt =
+      prebuilt === undefined
+        ? engine.instantiate(writeHandlers(engine.memoryImport, [], [], false))
+        : engine.instantiatePrebuilt(prebuilt);
+    const stop = engine.allocate(this.#prebuilt[STOP] as () => number);
+    new DataView(engine.memory.buffer).setUint32(L.STOP_HANDLER, stop, true);
   }
 
   get count(): number {
@@ -76,13 +127,14 @@ export class HandlerLibrary {
     return this.#names.get(index);
   }
 
-  /** Table index of a runtime function with the signature of a handler. */
+  /** Table index of a handler that calls a runtime function; callable after the next `flush`. */
   helper(name: string): number {
     let index = this.#byHelper.get(name);
     if (index === undefined) {
-      const fn = this.#engine.runtime[name];
-      assert(typeof fn === 'function', `the runtime has no function '${name}'`);
-      index = this.#engine.allocate(fn as () => number);
+      assert(typeof this.#engine.runtime[name] === 'function', `the runtime has no function '${name}'`);
+      const ready = this.#prebuilt[helperName(name)];
+      index = this.#engine.allocate((ready as (() => number) | undefined) ?? null);
+      if (ready === undefined) this.#pendingHelpers.set(name, index);
       this.#byHelper.set(name, index);
       this.#names.set(index, name);
     }
@@ -110,11 +162,15 @@ export class HandlerLibrary {
 
   /** Builds what `handler` has promised. */
   flush(): void {
-    if (this.#pending.length === 0) return;
+    if (this.#pending.length === 0 && this.#pendingHelpers.size === 0) return;
     const pending = this.#pending;
+    const helpers = new Map(this.#pendingHelpers);
     this.#pending = [];
-    const exports = this.#engine.instantiate(writeHandlers(this.#engine.memoryImport, pending));
+    this.#pendingHelpers.clear();
+    const { memoryImport, table } = this.#engine;
+    const exports = this.#engine.instantiate(writeHandlers(memoryImport, pending, helpers.keys(), false));
     for (const { insn, long, index } of pending)
-      this.#engine.table.set(index, exports[formName(insn, long)] as () => number);
+      table.set(index, exports[formName(insn, long)] as () => number);
+    for (const [name, index] of helpers) table.set(index, exports[helperName(name)] as () => number);
   }
 }

@@ -48,10 +48,19 @@ function usualForms(decoder: Decoder): Insn[] {
   return [...forms.values()];
 }
 
+/** Runtime functions that do instructions, and those that stand at the end of a block. */
+function helpers(decoder: Decoder): Set<string> {
+  const names = new Set(['op_block_end', 'op_invalid', 'op_too_long', 'op_not_available']);
+  for (const { helper } of decoder.table.defs) if (helper !== undefined) names.add(helper);
+  return names;
+}
+
 /** The module of all usual forms, for a shared memory. */
 export function prebuiltHandlers(decoder: Decoder, memory: MemoryImport): Uint8Array {
   return writeHandlers(
     memory,
     usualForms(decoder).map((insn) => ({ insn, long: true })),
+    helpers(decoder),
+    true,
   );
 }

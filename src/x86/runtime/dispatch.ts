@@ -9,9 +9,10 @@ import {
   ATTENTION_SHUTDOWN,
   ATTENTION_STOP,
   ATTENTION_TRAP,
+  BLOCK_COUNTDOWN,
   BLOCK_HEADER,
-  BLOCK_LINK,
   BLOCK_STATE,
+  BLOCK_TARGETS,
   BREAK,
   BUDGET,
   COUNTED_HANDLERS,
@@ -26,6 +27,7 @@ import {
   HASH,
   HASH_BITS,
   HASH_ENTRIES,
+  INTERP_BLOCK,
   IN_REGION,
   INTERPRET,
   JUMP_CACHE,
@@ -45,10 +47,12 @@ import {
   SEG_BASE,
   SHADOW,
   SHADOW_STACK,
+  SINGLE,
   STAT_INTERP_BLOCKS,
   STAT_INTERP_INSNS,
   STAT_REGION_EXITS,
   STAT_REGION_RUNS,
+  STOP_HANDLER,
   TARGETS,
   TLB_BASE,
   TLB_ENTRIES,
@@ -83,13 +87,7 @@ const ENTRY_REGION = 12;
 
 /** Block header: i32 countdown to hot (0), u32 instructions (4), u64 physical address (8), u64 physical page after + 1 for a block whose last
  * instruction runs into the next page (0 otherwise), u32 TARGETS (24), u32 BLOCK_STATE (28); then the records. */
-const BLOCK_COUNTDOWN = 0;
 const BLOCK_NEXT_PAGE = 16;
-/** u32: where the last few targets of an indirect jump or call at the end go (TARGETS of u64 each), or 0. */
-const BLOCK_TARGETS = 24;
-// Of BLOCK_LINK.
-const LINK_GENERATION = BLOCK_LINK + 8;
-const LINK_BLOCK = BLOCK_LINK + 12;
 
 /** Why `run` came back: RunResult of cpu.ts. */
 const RESULT_BUDGET = 0;
@@ -191,17 +189,13 @@ function interpretRest(): void {
   const counter = leaves + ((region & (COUNTERS - 1)) << 2);
   const count = load<u32>(counter) + 1;
   store<u32>(counter, count == PATIENCE ? 0 : count);
-  interpret(record, load<u64>(RIP) & ~0xfff, false);
+  interpret(0, record, load<u64>(RIP) & ~0xfff, false);
   if (count == PATIENCE) host_impatient(region);
 }
 
 export function run(): i32 {
   forgetTsc();
   let interpretOnce = false;
-  // The block that the interpreter has just run, or 0; and the mode and generation in which it was found.
-  let last = 0;
-  let lastMode = 0;
-  let lastGeneration: u32 = 0;
   for (;;) {
     const shadow = load<i32>(SHADOW);
     const attention = load<i32>(ATTENTION);
@@ -220,23 +214,10 @@ export function run(): i32 {
     const now = load<u32>(generation);
     const stamp = (now << 9) | mode;
     const single = (shadow | (attention & (ATTENTION_TRAP | ATTENTION_DEBUG))) != 0;
-    // In the same generation no block's memory has been used anew.
-    const linked = last != 0 && lastMode == mode && lastGeneration == now && !single;
-    if (linked && load<u64>(last, BLOCK_LINK) == linear && load<u32>(last, LINK_GENERATION) == now) {
-      const block = load<i32>(last, LINK_BLOCK);
-      const countdown = load<i32>(block, BLOCK_COUNTDOWN) - 1;
-      if (load<i32>(block, BLOCK_STATE) == 0 && countdown != 0) {
-        store<i32>(block, countdown, BLOCK_COUNTDOWN);
-        interpretBlock(block, countdown, linear & ~0xfff, false);
-        last = block;
-        continue;
-      }
-    }
     if (load<u64>(jump) == linear && load<u32>(jump, 8) == stamp && !single) {
       const found = load<i32>(jump, 12);
       if (found >= 0) {
         if (!interpretOnce) {
-          last = 0;
           interpretOnce = !enterRegion(found, linear & ~0xfff, 0);
           continue;
         }
@@ -244,22 +225,13 @@ export function run(): i32 {
         const block = found & ~JUMP_TO_BLOCK;
         const countdown = load<i32>(block, BLOCK_COUNTDOWN) - 1;
         if (load<i32>(block, BLOCK_STATE) == 0 && countdown != 0) {
-          if (linked) {
-            store<u64>(last, linear, BLOCK_LINK);
-            store<u32>(last, now, LINK_GENERATION);
-            store<i32>(last, block, LINK_BLOCK);
-          }
-          last = block;
-          lastMode = mode;
-          lastGeneration = now;
           store<i32>(block, countdown, BLOCK_COUNTDOWN);
           interpretOnce = false;
-          interpretBlock(block, countdown, linear & ~0xfff, false);
+          interpretBlock(block, linear & ~0xfff, false);
           continue;
         }
       }
     }
-    last = 0;
     const tlb = load<i32>(TLB_BASE) + ((<i32>(linear >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
     let physical: i64;
     if (load<u64>(tlb, TLB_EXEC) == (linear & ~0xfff))
@@ -324,7 +296,7 @@ export function run(): i32 {
       store<u32>(jump, stamp, 8);
       store<i32>(jump, block | JUMP_TO_BLOCK, 12);
     }
-    interpretBlock(block, countdown, linear & ~0xfff, single);
+    interpretBlock(block, linear & ~0xfff, single);
     if (attention & ATTENTION_TRAP) trapAfter();
   }
   // oxlint-disable-next-line no-unreachable -- AssemblyScript does not see that the loop never ends
@@ -341,23 +313,44 @@ export function pageIs(va: u64, pfn: u32): i32 {
   return load<u32>(entry, TLB_PFN) == pfn ? 1 : 0;
 }
 
-/** Runs a block, or its first instruction; notes where an indirect branch at its end went. */
-function interpretBlock(block: i32, countdown: i32, vbase: u64, single: bool): void {
-  interpret(block + BLOCK_HEADER, vbase, single);
-  const targets = load<i32>(block, BLOCK_TARGETS);
-  if (targets != 0) store<u64>(targets + ((countdown & (TARGETS - 1)) << 3), load<u64>(RIP));
+/**
+ * Runs a block, or its first instruction, and the blocks that it leads to; notes where an indirect branch at the end went.
+ */
+function interpretBlock(block: i32, vbase: u64, single: bool): void {
+  interpret(block, block + BLOCK_HEADER, vbase, single);
+  const last = single ? block : load<i32>(INTERP_BLOCK);
+  const targets = load<i32>(last, BLOCK_TARGETS);
+  if (targets != 0)
+    store<u64>(targets + ((load<i32>(last, BLOCK_COUNTDOWN) & (TARGETS - 1)) << 3), load<u64>(RIP));
 }
 
 let stepFailed = false;
 
-/** Runs decoded records until the block ends; all of the block, or one instruction. */
-function interpret(first: i32, vbase: u64, single: bool): void {
+/** What of a handler's result is the status. */
+const STATUS = 15;
+
+/**
+ * Runs decoded records until somebody has to look where to go on. Handlers go on to the next record and, from `block`, to
+ * the next block by themselves; those come back that may have to stop, or that were made late. 0 for `block`: to the end
+ * of the block only. `single`: one instruction.
+ */
+function interpret(block: i32, first: i32, vbase: u64, single: bool): void {
+  if (single) {
+    memory.copy(SINGLE, first, REC_BYTES);
+    store<i32>(SINGLE + REC_BYTES, load<i32>(STOP_HANDLER), REC_HANDLER);
+    block = 0;
+    first = SINGLE;
+  }
+  store<i32>(INTERP_BLOCK, block);
   let record = first;
   store<u64>(VBASE, vbase);
   store<i32>(STAT_INTERP_BLOCKS, load<i32>(STAT_INTERP_BLOCKS) + 1);
+  const budget = load<i32>(BUDGET);
   let status: i32;
   for (;;) {
-    status = callHandler(load<i32>(record, REC_HANDLER), record);
+    const result = callHandler(load<i32>(record, REC_HANDLER), record);
+    status = result & STATUS;
+    record = result & ~STATUS;
     if (status != NEXT) break;
     if (single || load<i32>(BREAK) != 0) {
       store<i32>(BREAK, 0);
@@ -366,9 +359,10 @@ function interpret(first: i32, vbase: u64, single: bool): void {
     }
     record += REC_BYTES;
   }
-  const count = (record - first) / REC_BYTES + 1;
-  store<i32>(BUDGET, load<i32>(BUDGET) - count);
-  store<u64>(STAT_INTERP_INSNS, load<u64>(STAT_INTERP_INSNS) + count);
+  if (block != 0) first = load<i32>(INTERP_BLOCK) + BLOCK_HEADER;
+  const left = load<i32>(BUDGET) - ((record - first) / REC_BYTES + 1);
+  store<i32>(BUDGET, left);
+  store<u64>(STAT_INTERP_INSNS, load<u64>(STAT_INTERP_INSNS) + <u64>(budget - left));
   stepFailed = false;
   if (status == EXCEPTION) {
     store<u64>(RIP, insnRip(record));

@@ -11,7 +11,6 @@ export * from './x87-load';
 export * from './x87-control';
 export * from './xsave';
 export * from './x87-math';
-export * from './access';
 export * from './arithmetic';
 export * from './dispatch';
 export * from './vector-strings';

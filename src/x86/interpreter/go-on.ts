@@ -1,0 +1,76 @@
+/**
+ * From one block of the interpreter's straight to the next, without going back to the dispatcher: a function that
+ * handlers of jumps call in place of returning. It knows where control went after the block last (layout.ts, BLOCK_LINK),
+ * else asks the jump cache, and calls the handler of the next block's first record in its own place. To the dispatcher
+ * goes what leads to a region or to code that is not known yet, and whatever wants attention.
+ */
+import type { Expr } from '../../wasm/expr.ts';
+import { FunctionBuilder } from '../../wasm/function.ts';
+import * as w from '../../wasm/ops.ts';
+import * as L from '../layout.ts';
+
+const LINK_STAMP = L.BLOCK_LINK + 8;
+const LINK_BLOCK = L.BLOCK_LINK + 12;
+
+/**
+ * The function, with the signature of a handler: takes the record that ended the block, RIP is set.
+ * @param handler index of that signature in the module
+ */
+export function goOn(handler: number): FunctionBuilder {
+  const f = new FunctionBuilder(['i32'], 'i32');
+  const record = f.param(0);
+  const zero = w.i32(0);
+  const leave = (condition: Expr): void => f.ifRarely(condition, () => f.return(w.or(record, L.END_BLOCK)));
+  // two neighbours each: ATTENTION and SHADOW; IN_REGION, which is 0 here, and HALTED
+  const wanted = w.or(w.load64(zero, L.ATTENTION), w.load64(zero, L.IN_REGION));
+  leave(w.ne(wanted, w.i64(0)));
+  const block = f.tmp(w.load32(zero, L.INTERP_BLOCK));
+  // a handler may have set BREAK and jumped
+  leave(w.or(w.eqz(block), w.load32(zero, L.BREAK)));
+  const mode = f.tmp(w.load32(zero, L.MODE));
+  // outside 64-bit code the base of CS would come in
+  leave(w.ne(w.and(mode, L.MODE_CODE), 2));
+  const count = w.add(w.shrU(w.sub(record, w.add(block, L.BLOCK_HEADER)), RECORD_SHIFT), 1);
+  const budget = f.tmp(w.sub(w.load32(zero, L.BUDGET), count));
+  leave(w.leS(budget, w.i32(0)));
+  const linear = f.tmp(w.load64(zero, L.RIP));
+  const ring = w.shrU(w.and(mode, L.MODE_CPL3), L.JUMP_GENERATION_SHIFT);
+  const stamp = f.tmp(w.or(w.shl(w.load32(ring, L.JUMP_GENERATION), 9), mode));
+  const next = f.tmp(w.load32(block, LINK_BLOCK));
+  const linked = w.and(w.eq(w.load64(block, L.BLOCK_LINK), linear), w.eq(w.load32(block, LINK_STAMP), stamp));
+  f.if(w.eqz(linked), () => {
+    const slot = w.and(w.wrap(w.xor(linear, w.shrU(linear, w.i64(12)))), L.JUMP_CACHE_ENTRIES - 1);
+    const jump = f.tmp(w.shl(slot, 4));
+    const known = w.and(
+      w.eq(w.load64(jump, L.JUMP_CACHE), linear),
+      w.eq(w.load32(jump, L.JUMP_CACHE + 8), stamp),
+    );
+    leave(w.eqz(known));
+    const found = f.tmp(w.load32(jump, L.JUMP_CACHE + 12));
+    // a region
+    leave(w.geS(found, w.i32(0)));
+    f.set(next, w.and(found, ~L.JUMP_TO_BLOCK));
+    f.store64(block, linear, L.BLOCK_LINK);
+    f.store32(block, stamp, LINK_STAMP);
+    f.store32(block, next, LINK_BLOCK);
+  });
+  const countdown = f.tmp(w.sub(w.load32(next, L.BLOCK_COUNTDOWN), 1));
+  leave(w.or(w.load32(next, L.BLOCK_STATE), w.eqz(countdown)));
+  const targets = f.tmp(w.load32(block, L.BLOCK_TARGETS));
+  f.if(targets, () => {
+    const at = w.and(w.load32(block, L.BLOCK_COUNTDOWN), L.TARGETS - 1);
+    f.store64(w.add(targets, w.shl(at, 3)), linear);
+  });
+  f.store32(next, countdown, L.BLOCK_COUNTDOWN);
+  f.store32(zero, budget, L.BUDGET);
+  f.store32(zero, next, L.INTERP_BLOCK);
+  f.store64(zero, w.and(linear, w.i64(-4096)), L.VBASE);
+  f.store32(zero, w.add(w.load32(zero, L.STAT_INTERP_BLOCKS), 1), L.STAT_INTERP_BLOCKS);
+  f.returnCallIndirect(handler, w.load32(next, L.BLOCK_HEADER + L.REC_HANDLER), [
+    w.add(next, L.BLOCK_HEADER),
+  ]);
+  return f;
+}
+
+/** log2 of REC_BYTES. */
+const RECORD_SHIFT = 5;
