@@ -83,10 +83,11 @@ export class ByteWriter {
 
   /** Brings what stands at and behind `at` in front of what stands before it. */
   turn(at: number): void {
-    const { bytes, length } = this;
-    const front = bytes.slice(at, length);
-    bytes.copyWithin(front.length, 0, at);
-    bytes.set(front);
+    const { length } = this;
+    const front = length - at;
+    this.#room(front);
+    this.bytes.copyWithin(front, 0, length);
+    this.bytes.copyWithin(0, length, length + front);
   }
 
   /** A length-prefixed name, ASCII. */

@@ -13,6 +13,9 @@ export interface Label {
   readonly depth: number;
 }
 
+/** Used again for each function: typed arrays are dear to make. */
+const declarations = new ByteWriter(64);
+
 export class FunctionBuilder {
   readonly params: readonly ValType[];
   readonly result: ValType | undefined;
@@ -247,21 +250,19 @@ export class FunctionBuilder {
     this.code.u8(0x00);
   }
 
-  /** The declaration of the locals, with which the entry in the code section begins. */
-  #declarations(): ByteWriter {
-    const head = new ByteWriter(32);
-    const runs: { type: ValType; count: number }[] = [];
-    for (const type of this.#locals) {
-      const last = runs.at(-1);
-      if (last !== undefined && last.type === type) last.count++;
-      else runs.push({ type, count: 1 });
+  /** Writes the declaration of the locals, with which the entry in the code section begins. */
+  #declare(head: ByteWriter): void {
+    const locals = this.#locals;
+    let runs = 0;
+    for (let i = 0; i < locals.length; i++) if (i === 0 || locals[i] !== locals[i - 1]) runs++;
+    head.length = 0;
+    head.u32(runs);
+    for (let i = 0; i < locals.length; ) {
+      const first = i;
+      while (i < locals.length && locals[i] === locals[first]) i++;
+      head.u32(i - first);
+      head.u8(VAL_TYPE_CODE[locals[first]!]);
     }
-    head.u32(runs.length);
-    for (const run of runs) {
-      head.u32(run.count);
-      head.u8(VAL_TYPE_CODE[run.type]);
-    }
-    return head;
   }
 
   /**
@@ -272,7 +273,8 @@ export class FunctionBuilder {
    */
   finish(out: ByteWriter, hints: ByteWriter, index: number): boolean {
     assert(this.#depth === 0, 'unbalanced blocks', { depth: this.#depth });
-    const head = this.#declarations();
+    const head = declarations;
+    this.#declare(head);
     out.u32(head.length + this.code.length + 1);
     out.append(head.bytes.subarray(0, head.length));
     out.append(this.code.bytes.subarray(0, this.code.length));

@@ -17,6 +17,14 @@ interface ImportedFunction {
   readonly type: number;
 }
 
+/** What modules are put together in, one at a time: typed arrays are dear to make. */
+const buffers = {
+  out: new ByteWriter(65536),
+  body: new ByteWriter(1024),
+  code: new ByteWriter(65536),
+  hints: new ByteWriter(1024),
+};
+
 export class ModuleBuilder {
   #memory: MemoryImport | undefined;
   #table = false;
@@ -92,16 +100,17 @@ export class ModuleBuilder {
   }
 
   build(): Uint8Array {
-    const out = new ByteWriter(4096);
+    const { out, body, code, hints } = buffers;
+    out.length = code.length = hints.length = 0;
     for (const byte of [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]) out.u8(byte);
-    const section = (id: number, write: (body: ByteWriter) => void): void => {
-      const body = new ByteWriter(1024);
-      write(body);
+    const section = (id: number, write: () => void): void => {
+      body.length = 0;
+      write();
       out.u8(id);
       out.u32(body.length);
       out.append(body.bytes.subarray(0, body.length));
     };
-    section(1, (body) => {
+    section(1, () => {
       body.u32(this.#types.length);
       for (const key of this.#types) {
         const [params, result] = key.split(':') as [string, string];
@@ -113,7 +122,7 @@ export class ModuleBuilder {
         if (result !== '') body.u8(VAL_TYPE_CODE[result as ValType]);
       }
     });
-    section(2, (body) => {
+    section(2, () => {
       body.u32(this.#imports.length + (this.#memory ? 1 : 0) + (this.#table ? 1 : 0));
       if (this.#table) {
         body.name('env');
@@ -138,11 +147,11 @@ export class ModuleBuilder {
         body.u32(imported.type);
       }
     });
-    section(3, (body) => {
+    section(3, () => {
       body.u32(this.#functions.length);
       for (const fn of this.#functions) body.u32(fn.type);
     });
-    section(7, (body) => {
+    section(7, () => {
       body.u32(this.#functions.length);
       for (const [index, fn] of this.#functions.entries()) {
         body.name(fn.exportName);
@@ -150,19 +159,17 @@ export class ModuleBuilder {
         body.u32(this.#imports.length + index);
       }
     });
-    const code = new ByteWriter(16384);
-    const hints = new ByteWriter(1024);
     let hinted = 0;
     for (const [index, fn] of this.#functions.entries())
       if (fn.builder.finish(code, hints, this.#imports.length + index)) hinted++;
     // comes before the code that it is about
     if (hinted > 0)
-      section(0, (body) => {
+      section(0, () => {
         body.name('metadata.code.branch_hint');
         body.u32(hinted);
         body.append(hints.bytes.subarray(0, hints.length));
       });
-    section(10, (body) => {
+    section(10, () => {
       body.u32(this.#functions.length);
       body.append(code.bytes.subarray(0, code.length));
     });

@@ -193,7 +193,9 @@ export class Decoder {
       if (modrm < 0xc0) mem = addrsize === 2 ? this.#address16(modrm) : this.#address32(modrm, rex, code);
     }
     const operands: Operand[] = [];
-    for (const operandCode of def.operandCodes) {
+    const { operandCodes } = def;
+    for (let i = 0; i < operandCodes.length; i++) {
+      const operandCode = operandCodes[i]!;
       if (operandCode === 'Ob' || operandCode === 'Ov') {
         const disp = addrsize === 8 ? this.#u64() : addrsize === 4 ? this.#s32() >>> 0 : this.#u16();
         mem = { base: -1, index: -1, scale: 0, disp, seg: SEG_DS, ripRelative: false };
@@ -236,7 +238,9 @@ export class Decoder {
     rexB: number,
     long: boolean,
   ): CompiledDef | undefined {
-    for (const def of this.table.candidates(map, opcode)) {
+    const candidates = this.table.candidates(map, opcode);
+    for (let i = 0; i < candidates.length; i++) {
+      const def = candidates[i]!;
       // some encodings are another instruction outside 64-bit mode (ARPL, MOVSXD)
       if (long ? def.isI64 : def.isO64) continue;
       if (def.prefix !== undefined && def.prefix !== prefix) continue;

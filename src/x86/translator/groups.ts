@@ -47,7 +47,7 @@ const NOTHING: Memberships = { operand: undefined, stack: undefined };
 export function groupAccesses(insns: readonly Insn[], page: number): readonly Memberships[] {
   const grouping = new Grouping(page);
   const memberships: Memberships[] = [];
-  for (const insn of insns) memberships.push(grouping.add(insn));
+  for (let i = 0; i < insns.length; i++) memberships.push(grouping.add(insns[i]!));
   return memberships;
 }
 
@@ -88,7 +88,9 @@ class Grouping {
     const { mem } = insn;
     let operand: Member | undefined;
     let stack: Member | undefined;
-    for (const access of summary.accesses) {
+    const { accesses } = summary;
+    for (let i = 0; i < accesses.length; i++) {
+      const access = accesses[i]!;
       if (access.place === 'operand' && mem !== undefined && insn.addrsize === 8)
         operand = this.#joinOperand(mem, access) ?? operand;
       else if (access.place === 'stack')
@@ -105,7 +107,7 @@ class Grouping {
     let offset = Number(disp);
     if (ripRelative) offset += this.#page;
     if (base >= 0) offset += this.#deltas[base]!;
-    if (index >= 0) offset += this.#deltas[index]! * 2 ** scale;
+    if (index >= 0) offset += this.#deltas[index]! * (1 << scale);
     if (!Number.isSafeInteger(offset)) return undefined;
     if (ripRelative) return this.#join(RIP_KEY, -1, -1, offset, access);
     return this.#join(keyOf(seg, base, index, scale), base, index, offset, access);
@@ -138,8 +140,11 @@ class Grouping {
     if (reg === this.#narrow) this.#narrow = -1;
     const open = this.#open;
     let kept = 0;
-    for (const group of open) if (group.base !== reg && group.index !== reg) open[kept++] = group;
-    open.length = kept;
+    for (let i = 0; i < open.length; i++) {
+      const group = open[i]!;
+      if (group.base !== reg && group.index !== reg) open[kept++] = group;
+    }
+    if (kept < open.length) open.length = kept;
   }
 
   /** Takes note of the registers that an instruction changes. */
@@ -154,11 +159,11 @@ class Grouping {
         return;
       }
     }
-    for (const position of operands) {
-      const operand = insn.operands[position];
-      if (operand?.kind === 'gpr') this.#changed(operand.reg);
+    for (let i = 0; i < operands.length; i++) {
+      const operand = insn.operands[operands[i]!];
+      if (operand !== undefined && operand.kind === 'gpr') this.#changed(operand.reg);
     }
-    for (const reg of registers) this.#changed(reg);
+    for (let i = 0; i < registers.length; i++) this.#changed(registers[i]!);
     if (stackDelta !== undefined) this.#deltas[RSP]! += stackDelta;
     if (insn.def.name === 'movzx' && first !== undefined && first.size >= 4 && insn.operands[1]?.size === 1)
       this.#narrow = first.reg;

@@ -66,7 +66,8 @@ export abstract class RegionMemory extends RegionState {
   protected beginAccesses(memberships: Memberships | undefined): void {
     this.#memberships = memberships;
     this.#operandAddress = undefined;
-    this.#stackAddresses.length = 0;
+    // setting the length of an array takes V8 long
+    if (this.#stackAddresses.length > 0) this.#stackAddresses.length = 0;
   }
 
   /** The TLB's entry for `va`. */

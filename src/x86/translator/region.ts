@@ -66,9 +66,11 @@ interface Successors {
 }
 
 function successors(insns: readonly Insn[]): Successors {
-  for (const insn of insns)
+  for (let i = 0; i < insns.length; i++) {
+    const insn = insns[i]!;
     if (!isTranslatable(insn)) return { targets: [], site: insn.offset + insn.length };
-  const last = insns.at(-1);
+  }
+  const last = insns[insns.length - 1];
   if (last === undefined) return { targets: [], site: undefined };
   const next = last.offset + last.length;
   if (!last.def.ends || holdsInterrupts(last)) return { targets: [next], site: undefined };
@@ -155,7 +157,8 @@ function cut(offset: number, chosen: ReadonlyMap<number, Chosen>): RegionBlock {
   const page = Math.floor(offset / PAGE) * PAGE;
   const insns: Insn[] = [];
   let fallsTo: number | undefined;
-  for (const insn of all) {
+  for (let i = 0; i < all.length; i++) {
+    const insn = all[i]!;
     const at = page + insn.offset;
     if (insns.length > 0 && chosen.has(at)) {
       fallsTo = at;

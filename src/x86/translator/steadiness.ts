@@ -15,18 +15,37 @@ const RSP = 4;
 
 /** Of a loop's instructions; undefined where one is done by the runtime, which may change what is mapped where. */
 export function steadinessOf(blocks: Iterable<{ readonly insns: readonly Insn[] }>): Steadiness | undefined {
-  const steady = Array.from({ length: 16 }, () => true);
+  // written out, it is copied at once
+  const steady = [
+    true,
+    true,
+    true,
+    true,
+    true,
+    true,
+    true,
+    true,
+    true,
+    true,
+    true,
+    true,
+    true,
+    true,
+    true,
+    true,
+  ];
   for (const { insns } of blocks)
-    for (const insn of insns) {
+    for (let i = 0; i < insns.length; i++) {
+      const insn = insns[i]!;
       if (insn.def.semantics === undefined) return undefined;
       const step = constantStep(insn);
       if (step !== undefined && Math.abs(step) <= MAX_STEP) continue;
       const { operands, registers, stackDelta } = summaryOf(insn);
-      for (const position of operands) {
-        const operand = insn.operands[position];
-        if (operand?.kind === 'gpr') steady[operand.reg] = false;
+      for (let k = 0; k < operands.length; k++) {
+        const operand = insn.operands[operands[k]!];
+        if (operand !== undefined && operand.kind === 'gpr') steady[operand.reg] = false;
       }
-      for (const register of registers) steady[register] = false;
+      for (let k = 0; k < registers.length; k++) steady[registers[k]!] = false;
       if (stackDelta !== undefined && Math.abs(stackDelta) > MAX_STEP) steady[RSP] = false;
     }
   return steady;
