@@ -17,7 +17,7 @@ const MAX_PAGES = 8;
 const MAX_PAGE_DISTANCE = 2 ** 30;
 /** A block joins a region of another when it runs at least once for so many times that the hot block does. */
 const MIN_SHARE = 16;
-/** Code of other pages that has a region of at most so many instructions is copied; a larger one is called. */
+/** Code that has a region of at most so many instructions is copied; a larger one is gone on to. */
 const MAX_COPIED = 60;
 const PAGE = 4096;
 
@@ -120,10 +120,7 @@ export function selectRegion(
     const block = cache.peek(physicalPage * PAGE + (offset - page), hot.mode);
     if (block === undefined || block.instructions === 0) continue;
     const region = block.region?.region;
-    if (
-      region === undefined ? cache.executions(block) < enough : page !== 0 && region.instructions > MAX_COPIED
-    )
-      continue;
+    if (region === undefined ? cache.executions(block) < enough : region.instructions > MAX_COPIED) continue;
     // an instruction that runs into the next page needs that page to be checked, too
     if (block.nextPage >= 0 && (pages.get(page + PAGE) ?? -1) !== block.nextPage) continue;
     if (chosen.size >= MAX_BLOCKS || count + block.instructions > MAX_INSNS) break;

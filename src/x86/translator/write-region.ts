@@ -80,10 +80,15 @@ class RegionWriter {
     const zero = w.i32(0);
     const hot = this.#position.get(this.#selection.hot.physical % 4096)!;
     const sites = this.#selection.sites.map((offset) => this.#position.get(offset)!);
-    const { items, entries } = structure(
+    const { items, entries: needed } = structure(
       this.#blocks.map((block) => this.#successors(block)),
       [hot, ...sites],
     );
+    // Outside of loops an entry costs next to nothing, and what is hot on other ways wants no region of its own. Code of
+    // other pages is better not entered by way of this region's mapping.
+    const entries = new Set(needed);
+    for (const item of items)
+      if (typeof item === 'number' && this.#blocks[item]!.page === 0) entries.add(item);
     this.#exit = f.open('block');
     e.recordLabel = f.open('block');
     e.helperLabel = f.open('block');
@@ -125,20 +130,23 @@ class RegionWriter {
       else f.return(this.#exitStatus);
     });
     f.returnCall(chain, []);
-    f.prepend(() => this.#prologue(entries));
+    f.prepend(() => this.#prologue());
     return entries;
   }
 
-  #prologue(entries: Entries): void {
+  #prologue(): void {
     const f = this.#f;
     const e = this.#e;
     const { pages } = this.#selection;
     f.set(this.#next, w.and(f.param(0), L.ENTRY_CHECK - 1));
     // `vbase` comes as the page of the entry's block: back to the region's first page
-    for (const entry of entries) {
-      const { page } = this.#blocks[entry]!;
+    for (let first = 0, behind = 0; first < this.#blocks.length; first = behind) {
+      const { page } = this.#blocks[first]!;
+      // the blocks of a page follow on each other
+      while (behind < this.#blocks.length && this.#blocks[behind]!.page === page) behind++;
       if (page === 0) continue;
-      f.if(w.eq(this.#next, entry), () => f.set(e.vbase, w.sub(e.vbase, w.i64(page))));
+      const inside = w.ltU(w.sub(this.#next, first), behind - first);
+      f.if(inside, () => f.set(e.vbase, w.sub(e.vbase, w.i64(page))));
     }
     if (pages.size > 1)
       f.ifRarely(w.and(f.param(0), L.ENTRY_CHECK), () => {
