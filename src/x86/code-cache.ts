@@ -3,57 +3,14 @@
  * translator), the dispatcher's hash, and what must go when code is overwritten. Nothing here depends on where code
  * is mapped: records count from the page, so one copy serves all address spaces.
  */
-import { BlockDecoder, type BlockEnd, MAX_BLOCK_BYTES } from './decode/block-decoder.ts';
+import { Block, type Region } from './block.ts';
+import { BlockDecoder, MAX_BLOCK_BYTES } from './decode/block-decoder.ts';
 import { type Decoder, MAX_LENGTH } from './decode/decode.ts';
 import type { FormRuntime } from './decode/forms.ts';
 import type { Insn } from './decode/insn.ts';
 import type { Engine } from './engine.ts';
 import type { HandlerLibrary } from './interpreter/handlers.ts';
 import * as L from './layout.ts';
-
-export interface Block {
-  readonly physical: number;
-  readonly mode: number;
-  /** Address of the header in RECORDS. */
-  readonly address: number;
-  readonly instructions: number;
-  /** Physical page that the last instruction runs into, or -1. */
-  readonly nextPage: number;
-  readonly end: BlockEnd;
-  /** Offset in its page of the byte behind the last one that it depends on; what exceeds 4096 lies in `nextPage`. */
-  readonly extent: number;
-  /** Address of the last targets (TARGETS of u64, 0 = none yet), for a block that ends with an indirect jump or call. */
-  readonly targets: number;
-  /** The region that starts here: table index and entry point. */
-  region: RegionEntry | undefined;
-  /** Has been part of a region. */
-  warm: boolean;
-  /** Regions that begin here check accesses one by one. */
-  scattered: boolean;
-  /** Regions that begin here call the runtime for accesses that miss the TLB, in place of leaving. */
-  patient: boolean;
-}
-
-export interface RegionEntry {
-  readonly region: Region;
-  readonly entry: number;
-}
-
-export interface Region {
-  readonly index: number;
-  /** Physical pages that its code lies in. */
-  readonly pages: readonly number[];
-  readonly blocks: readonly Block[];
-  readonly instructions: number;
-  /** How often it could not run because a page was mapped elsewhere. */
-  remapped: number;
-  /** It has been written so that accesses may be scattered over pages. */
-  readonly expectsScattered: boolean;
-  /** How often accesses that it checks together were not within one page. */
-  scattered: number;
-  /** It has been written so that it stays when an access misses the TLB. */
-  readonly patient: boolean;
-}
 
 interface CodePage {
   readonly blocks: Map<number, Block>;
@@ -156,9 +113,10 @@ export class CodeCache {
   /** Addresses that the indirect branch at the end of a block went to of late, the most frequent first. */
   recentTargets(block: Block): bigint[] {
     const counts = new Map<bigint, number>();
-    if (block.targets === 0) return [];
+    if (!block.indirect) return [];
+    const targets = this.#view.getUint32(block.address + L.BLOCK_TARGETS, true);
     for (let i = 0; i < L.TARGETS; i++) {
-      const target = this.#view.getBigUint64(block.targets + 8 * i, true);
+      const target = this.#view.getBigUint64(targets + 8 * i, true);
       if (target !== 0n) counts.set(target, (counts.get(target) ?? 0) + 1);
     }
     return [...counts].sort((a, b) => b[1] - a[1]).map(([target]) => target);
@@ -234,25 +192,14 @@ export class CodeCache {
     this.#view.setUint32(address + 4, instructions, true);
     setUint64(this.#view, address + 8, physical);
     setUint64(this.#view, address + 16, nextPage < 0 ? 0 : nextPage * 4096 + 1);
-    this.#view.setUint32(address + 24, targets, true);
+    this.#view.setUint32(address + L.BLOCK_TARGETS, targets, true);
     this.#view.setUint32(address + L.BLOCK_STATE, nextPage < 0 ? 0 : 1, true);
     this.#view.setInt32(address + L.BLOCK_LINK + 8, L.NO_STAMP, true);
     // what does not decode may do so when any of its bytes changes
     const last = end === 'invalid' ? endOffset + MAX_LENGTH : Math.max(endOffset, (physical & 4095) + 1);
-    const block: Block = {
-      physical,
-      mode,
-      address,
-      instructions,
-      nextPage,
-      end,
-      extent: nextPage < 0 ? Math.min(last, 4096) : Math.max(last, 4097),
-      targets,
-      warm: false,
-      region: undefined,
-      scattered: false,
-      patient: false,
-    };
+    const extent = nextPage < 0 ? Math.min(last, 4096) : Math.max(last, 4097);
+    const bytes = extent - (physical & 4095);
+    const block = new Block(physical, mode, address, instructions, bytes, nextPage, end, decoded.indirect);
     this.blocksDecoded++;
     this.insnsDecoded += instructions;
     const { blocks } = this.#pageOf(page);
@@ -313,7 +260,7 @@ export class CodeCache {
     this.#byIndex.set(region.index, region);
     for (const page of region.pages) this.#pageOf(page).regions.add(region);
     for (const [number, block] of region.blocks.entries()) {
-      block.warm = true;
+      block.markWarm();
       if (!entries.has(number)) {
         // may yet become hot by itself, when control comes to it in other ways
         if (block.region === undefined) this.countAgain(block);
@@ -356,7 +303,7 @@ export class CodeCache {
   noteScattered(index: number): void {
     const region = this.#inUse(index);
     if (region === undefined || region.expectsScattered || ++region.scattered !== MAX_SCATTERED) return;
-    for (const block of region.blocks) block.scattered = true;
+    for (const block of region.blocks) block.markScattered();
     this.#removeRegion(region);
   }
 
@@ -364,7 +311,7 @@ export class CodeCache {
   noteLeaves(index: number): void {
     const region = this.#inUse(index);
     if (region === undefined || region.patient) return;
-    for (const block of region.blocks) block.patient = true;
+    for (const block of region.blocks) block.markPatient();
     this.#removeRegion(region);
   }
 

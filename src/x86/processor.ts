@@ -5,7 +5,8 @@
 import { assert, UsageError } from '../core/errors.ts';
 import { GuestMemory, type RamRegion } from '../core/memory.ts';
 import type { Tracer } from '../core/trace.ts';
-import { type Block, CodeCache } from './code-cache.ts';
+import type { Block } from './block.ts';
+import { CodeCache } from './code-cache.ts';
 import type { CpuBus, CpuInterface, EntryState, RunResult } from './cpu.ts';
 import type { CpuidModel } from './cpuid.ts';
 import { Decoder } from './decode/decode.ts';

@@ -1,6 +1,6 @@
 /** Code that changes while it runs: by itself, through another mapping, by a device, or by the page tables. */
 import { describe, expect, it } from 'vitest';
-import type { Block } from '../../src/x86/code-cache.ts';
+import type { Block } from '../../src/x86/block.ts';
 import * as L from '../../src/x86/layout.ts';
 import { makeProcessor } from './differential/guest.ts';
 

@@ -2,7 +2,8 @@
  * Chooses what belongs to a region: the blocks that are reached from a hot block along direct branches, calls and their
  * return sites, in its own page and a few neighbours. Only blocks that have run are taken, so that cold paths stay out.
  */
-import type { Block, CodeCache } from '../code-cache.ts';
+import type { Block } from '../block.ts';
+import type { CodeCache } from '../code-cache.ts';
 import type { Insn } from '../decode/insn.ts';
 import { effectsOf, holdsInterrupts } from './effects.ts';
 
@@ -132,7 +133,7 @@ export function selectRegion(
     count += insns.length;
     const { targets, site } = successors(insns);
     for (const target of targets) queue.push(page + target);
-    if (block.targets !== 0) {
+    if (block.indirect) {
       const offsets = cache.recentTargets(block).map((target) => Number(target - (linear & ~0xfffn)));
       expected.set(offset, offsets);
       queue.push(...offsets);

@@ -1,0 +1,27 @@
+/** What is packed into a block's number comes out again, whatever else is in it. */
+import { describe, expect, it } from 'vitest';
+import { Block } from './block.ts';
+
+describe('a block', () => {
+  it('tells what was decoded', () => {
+    for (const mode of [0, 2, 0xba, 511])
+      for (const instructions of [0, 1, 64])
+        for (const bytes of [1, 15, 64 * 15 + 15])
+          for (const [end, indirect] of [
+            ['continue', false],
+            ['invalid', false],
+            ['transfer', false],
+            ['transfer', true],
+          ] as const) {
+            const block = new Block(0x1_2345_6fff, mode, 4096, instructions, bytes, 7, end, indirect);
+            const told = { mode, instructions, end, indirect, extent: 0xfff + bytes };
+            expect(block).toMatchObject({ ...told, warm: false, scattered: false, patient: false });
+            block.markScattered();
+            expect(block).toMatchObject({ ...told, warm: false, scattered: true, patient: false });
+            block.markWarm();
+            expect(block).toMatchObject({ ...told, warm: true, scattered: true, patient: false });
+            block.markPatient();
+            expect(block).toMatchObject({ ...told, warm: true, scattered: true, patient: true });
+          }
+  });
+});
