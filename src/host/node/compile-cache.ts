@@ -9,6 +9,7 @@ import { cacheFolder } from './process.ts';
 interface CompileCache {
   /** Says by its result, not by an error, when nothing can be kept there. */
   readonly enableCompileCache?: (folder: string) => unknown;
+  readonly flushCompileCache?: () => void;
 }
 
 /** To be called before the program is imported. Where nothing can be kept, the program starts as without. */
@@ -24,4 +25,9 @@ export function keepCompiled(
   } catch {
     // the folder cannot be made
   }
+}
+
+/** Writes now what would be written at the end. */
+export function flushCompiled({ flushCompileCache }: CompileCache = module as CompileCache): void {
+  flushCompileCache?.();
 }
