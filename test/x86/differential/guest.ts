@@ -50,6 +50,7 @@ export function makeProcessor(
     ram: [{ gpa: 0, size: RAM_BYTES }],
     cpuid: buildCpuid({ model: 'max' }),
     tracer: new Tracer(),
+    handlersCode: readFileSync(new URL('../../../dist/x86/handlers.wasm', import.meta.url)),
     hotThreshold,
     ...more,
     bus: {
