@@ -286,6 +286,16 @@ export const FORM_ESCAPE = 5;
 export const FORM_VEX2 = 6;
 export const FORM_VEX3 = 7;
 
+/**
+ * Handlers of two instructions in a row (interpreter/pairs.ts). u8 for each handler below COUNTED_HANDLERS: its number
+ * among those that pairs are made of, from 1, or 0; u32 for each two numbers: the handler of both, or 0 (which it is
+ * for number 0); u32 for each handler below COUNTED_HANDLERS: that of the first instruction alone, for one of a pair.
+ */
+export const PAIR_NUMBERS = 851968;
+export const PAIRED_FORMS = 128;
+export const PAIR_HANDLERS = 868352;
+export const FIRST_HANDLERS = 933888;
+
 /** Forms, of FORM_BYTES each: the record, then u8 length of the instruction, kinds of displacement and immediate, flags. */
 export const FORMS = 127926272;
 export const FORM_BYTES = 64;

@@ -46,6 +46,7 @@ export class BlockDecoder {
   readonly #decoder: Decoder;
   readonly #handlers: Handlers;
   readonly #forms: FormStore;
+  readonly #runtime: FormRuntime;
   /** An instruction across two pages is put together here. */
   readonly #across = new Uint8Array(2 * 16);
   #record = 0;
@@ -55,6 +56,7 @@ export class BlockDecoder {
     this.#bytes = new Uint8Array(memory);
     this.#decoder = decoder;
     this.#handlers = handlers;
+    this.#runtime = runtime;
     this.#forms = new FormStore(memory, runtime, decoder.table);
   }
 
@@ -147,6 +149,7 @@ export class BlockDecoder {
         indirect = this.#finish(flags, at);
       }
     }
+    if (long) this.#runtime.joinPairs(record, this.#record);
     this.#handlers.flush();
     return { instructions, end, indirect, nextPage: next, endOffset: at, recordsEnd: this.#record };
   }

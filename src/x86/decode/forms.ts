@@ -22,6 +22,8 @@ export interface FormRuntime {
     immediate: number,
     flags: number,
   ): number;
+  /** See runtime/pairs.ts. */
+  joinPairs(first: number, end: number): void;
 }
 
 /** What matters to a block about an instruction: FORM_ENDS, FORM_INDIRECT, FORM_VECTOR, FORM_MMX, FORM_LEAVES. */

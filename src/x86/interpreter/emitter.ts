@@ -31,6 +31,8 @@ export class InterpreterEmitter extends Emitter {
   readonly #thread: Thread | undefined;
   /** It accesses memory: that may set BREAK. */
   #mayBreak = false;
+  /** The flags that the first of two instructions has set. */
+  #flags: FlagSource | undefined;
 
   constructor(
     f: FunctionBuilder,
@@ -45,12 +47,19 @@ export class InterpreterEmitter extends Emitter {
     this.#thread = thread;
   }
 
-  /** Writes the handler for `insn`'s form. */
-  define(insn: Insn): void {
+  /** Writes the handler for `insn`'s form, or for that and the one of another instruction behind it. */
+  define(insn: Insn, second?: Insn): void {
     this.insn = insn;
     const operands = insn.operands.map((operand, slot) => ({ ...operand, slot }));
     insn.def.semantics!(this, ...(operands as Operand[]));
-    next(this.f, this.#thread, this.#mayBreak);
+    if (second === undefined) {
+      next(this.f, this.#thread, this.#mayBreak);
+      return;
+    }
+    if (this.#mayBreak) this.f.ifRarely(w.load32(w.i32(0), L.BREAK), () => this.#return(L.NEXT));
+    this.#mayBreak = false;
+    this.f.set(this.#record, w.add(this.#record, L.REC_BYTES));
+    this.define(second);
   }
 
   #return(status: number): void {
@@ -216,8 +225,11 @@ export class InterpreterEmitter extends Emitter {
     this.f.store32(zero, w.i32(op), L.CC_OP);
     for (const [i, value] of values.entries())
       if (value !== undefined) this.f.store64(zero, value, L.CC_DST + 8 * i);
+    const [d, s = w.load64(zero, L.CC_SRC), s2 = w.load64(zero, L.CC_SRC2)] = values;
+    this.#flags = { known: op, op: w.i32(op), dst: d!, src: s, src2: s2 };
   }
   overrideCarry(carry: Expr, overflow?: Expr): void {
+    this.#flags = undefined;
     const zero = w.i32(0);
     const op = w.load32(zero, L.CC_OP);
     const cf = w.or(w.shl(carry, L.CC_CARRY_SHIFT), L.CC_OVER_CF);
@@ -228,11 +240,13 @@ export class InterpreterEmitter extends Emitter {
     this.f.store32(zero, value, L.CC_OP);
   }
   overrideOverflow(overflow: Expr): void {
+    this.#flags = undefined;
     const zero = w.i32(0);
     const kept = w.and(w.load32(zero, L.CC_OP), ~L.CC_OVERFLOW);
     this.f.store32(zero, w.or(kept, w.or(w.shl(overflow, L.CC_OVERFLOW_SHIFT), L.CC_OVER_OF)), L.CC_OP);
   }
   protected flagSource(): FlagSource {
+    if (this.#flags !== undefined) return this.#flags;
     const zero = w.i32(0);
     return {
       known: undefined,
@@ -244,6 +258,7 @@ export class InterpreterEmitter extends Emitter {
   }
   flagsIf(condition: Expr, body: () => void): void {
     this.f.if(condition, body);
+    this.#flags = undefined;
   }
 
   // Linear addresses count from VBASE; RIP is relative to CS, whose base is 0 in 64-bit code.

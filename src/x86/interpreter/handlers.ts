@@ -13,6 +13,7 @@ import * as L from '../layout.ts';
 import { importRuntime, RUNTIME_FUNCTIONS, type RuntimeFunction } from '../semantics/runtime-functions.ts';
 import { InterpreterEmitter, next, type Thread } from './emitter.ts';
 import { goOn } from './go-on.ts';
+import { PairTable } from './pairs.ts';
 
 /**
  * What a handler's code depends on beside the table line; everything else comes from the record. Operand sizes follow
@@ -48,6 +49,7 @@ const BLOCK_END = 'op_block_end';
 /**
  * Writes handlers into a module; each is exported by the name of its form, or by `helperName`.
  * @param helpers runtime functions that do whole instructions
+ * @param pairs of 64-bit code, by name
  * @param threaded they go on to the next record, and to the next block, by themselves. Only such a module imports the
  *   function table, which takes Node.js 20 time
  */
@@ -56,6 +58,7 @@ export function writeHandlers(
   wanted: readonly Wanted[],
   helpers: Iterable<string>,
   threaded: boolean,
+  pairs: ReadonlyMap<string, readonly [Insn, Insn]> = new Map(),
 ): Uint8Array {
   const module = new ModuleBuilder();
   module.importMemory(memory);
@@ -77,6 +80,10 @@ export function writeHandlers(
   for (const { insn, long } of wanted)
     add(formName(insn, long), (f) =>
       new InterpreterEmitter(f, long, imports.runtime, imports.helpers, thread).define(insn),
+    );
+  for (const [name, [first, second]] of pairs)
+    add(name, (f) =>
+      new InterpreterEmitter(f, true, imports.runtime, imports.helpers, thread).define(first, second),
     );
   for (const name of names)
     add(helperName(name), (f) => {
@@ -102,6 +109,7 @@ export class HandlerLibrary {
   readonly #byHelper = new Map<string, number>();
   /** Runtime functions whose handlers wait for `flush`, by name. */
   readonly #pendingHelpers = new Map<string, number>();
+  readonly #pairs: PairTable;
   /** For reports. */
   readonly #names = new Map<number, string>();
   /** Forms that wait for `flush`. */
@@ -116,6 +124,11 @@ export class HandlerLibrary {
         : engine.instantiatePrebuilt(prebuilt);
     const stop = engine.allocate(this.#prebuilt[STOP] as () => number);
     new DataView(engine.memory.buffer).setUint32(L.STOP_HANDLER, stop, true);
+    this.#pairs = new PairTable(engine.memory.buffer, Object.keys(this.#prebuilt), (name, first) => {
+      const index = engine.allocate(this.#prebuilt[name] as () => number);
+      this.#names.set(index, this.#names.get(first)!);
+      return index;
+    });
   }
 
   get count(): number {
@@ -153,6 +166,7 @@ export class HandlerLibrary {
       this.#count++;
       variants.set(variant, index);
       this.#names.set(index, `${def.name} ${8 * insn.opsize}${insn.mem === undefined ? '' : ' memory'}`);
+      if (long) this.#pairs.add(formName(insn, true), index);
       const ready = this.#prebuilt[formName(insn, long)];
       if (ready === undefined) this.#pending.push({ insn, long, index });
       else this.#engine.table.set(index, ready as () => number);

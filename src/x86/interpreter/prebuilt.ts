@@ -7,6 +7,7 @@ import type { Decoder } from '../decode/decode.ts';
 import type { Insn } from '../decode/insn.ts';
 import { type CompiledDef, VEX_MAPS } from '../table/compile.ts';
 import { formName, writeHandlers } from './handlers.ts';
+import { frequentPairs, pairName } from './pairs.ts';
 
 const LONG = 2;
 /** Zeros for displacement and immediate. */
@@ -62,5 +63,11 @@ export function prebuiltHandlers(decoder: Decoder, memory: MemoryImport): Uint8A
     usualForms(decoder).map((insn) => ({ insn, long: true })),
     helpers(decoder),
     true,
+    new Map(
+      frequentPairs(decoder).map((pair) => [
+        pairName(formName(pair[0], true), formName(pair[1], true)),
+        pair,
+      ]),
+    ),
   );
 }

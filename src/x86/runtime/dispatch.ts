@@ -23,6 +23,7 @@ import {
   EXIT_COUNTS,
   FAULTED,
   FAULT_RECORD,
+  FIRST_HANDLERS,
   HALTED,
   HASH,
   HASH_BITS,
@@ -338,6 +339,9 @@ function interpret(block: i32, first: i32, vbase: u64, single: bool): void {
   if (single) {
     memory.copy(SINGLE, first, REC_BYTES);
     store<i32>(SINGLE + REC_BYTES, load<i32>(STOP_HANDLER), REC_HANDLER);
+    const handler = load<i32>(SINGLE, REC_HANDLER);
+    const alone = handler < COUNTED_HANDLERS ? load<i32>(FIRST_HANDLERS + 4 * handler) : 0;
+    if (alone != 0) store<i32>(SINGLE, alone, REC_HANDLER);
     block = 0;
     first = SINGLE;
   }

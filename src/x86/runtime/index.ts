@@ -13,6 +13,7 @@ export * from './xsave';
 export * from './x87-math';
 export * from './arithmetic';
 export * from './dispatch';
+export * from './pairs';
 export * from './vector-strings';
 export * from './crypto';
 export * from './forms';
