@@ -1,9 +1,11 @@
 /** What `paravane` does: the command line of this process, to its end. */
 import { cliProcess } from '../host/node/cli-process.ts';
+import { compileAhead } from '../host/node/compile-ahead.ts';
 import { flushCompiled } from '../host/node/compile-cache.ts';
 import { nodeMachineHost } from '../host/node/machine-host.ts';
 import { boundYoungGeneration } from '../host/node/young-generation.ts';
 import { cli } from './cli.ts';
 
 boundYoungGeneration(flushCompiled);
-cliProcess.exit(await cli(cliProcess, nodeMachineHost));
+const compile = compileAhead(flushCompiled);
+cliProcess.exit(await cli(cliProcess, (warn) => nodeMachineHost(warn, compile)));

@@ -89,7 +89,14 @@ export class Engine {
     code: Uint8Array,
     env: Record<string, WebAssembly.ImportValue> = {},
   ): Record<string, WebAssembly.ExportValue> {
-    const module = new WebAssembly.Module(code as BufferSource);
+    return this.instantiateModule(new WebAssembly.Module(code as BufferSource), env);
+  }
+
+  /** The same with a module that is compiled already. */
+  instantiateModule(
+    module: WebAssembly.Module,
+    env: Record<string, WebAssembly.ImportValue>,
+  ): Record<string, WebAssembly.ExportValue> {
     return new WebAssembly.Instance(module, {
       env: { memory: this.memory, ...env },
       runtime: this.runtime as Record<string, WebAssembly.ImportValue>,

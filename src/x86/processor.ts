@@ -39,6 +39,8 @@ export interface ProcessorOptions {
   readonly hotThreshold?: number;
   /** Count what regions call of the runtime, for `report`; costs a little at each such call. */
   readonly countCalls?: boolean;
+  /** Compiles translated code elsewhere; without it the thread that runs the processor does. */
+  readonly compile?: ((code: Uint8Array) => Promise<WebAssembly.Module>) | undefined;
   /** Modules of translated code in use at which all code is forgotten. */
   readonly maxModules?: number;
 }
@@ -105,15 +107,13 @@ export class Processor implements CpuInterface {
       Number.isFinite(threshold) ? threshold : 0x7fffffff,
     );
     // A threshold of 1 is for tests: everything is translated before it runs.
-    this.translator = new Translator(
-      this.engine,
-      this.code,
-      tracer,
-      threshold <= 1 ? 1 : TRANSLATION_BATCH,
-      () => bus.readTsc(),
-      options.countCalls,
-      options.maxModules,
-    );
+    this.translator = new Translator(this.engine, this.code, tracer, {
+      batch: threshold <= 1 ? 1 : TRANSLATION_BATCH,
+      now: () => bus.readTsc(),
+      countCalls: options.countCalls,
+      maxModules: options.maxModules,
+      compile: options.compile,
+    });
     this.guestMemory.onWrite((gpa, length) => this.code.written(gpa, length));
     this.#run = this.engine.runtime.run as unknown as () => number;
     this.reset();

@@ -176,9 +176,13 @@ const TIERING_BUDGET = 13_000_000;
 if (Number(process.versions.node.split('.')[0]) < 22)
   v8.setFlagsFromString(`--wasm-tiering-budget=${TIERING_BUDGET}`);
 
-/** @param warn where messages for the user go; stderr unless given */
+/**
+ * @param warn where messages for the user go; stderr unless given
+ * @param compile compiles translated code on other threads (compile-ahead.ts)
+ */
 export function nodeMachineHost(
   warn: (message: string) => void = (message) => process.stderr.write(`${message}\n`),
+  compile?: (code: Uint8Array) => Promise<WebAssembly.Module>,
 ): MachineHost {
   return {
     time: {
@@ -211,7 +215,7 @@ export function nodeMachineHost(
         : {}),
     },
     kernelCache: kernelCache(),
-    createCpu: async (request) => createProcessor(runtimeCode(), handlersCode(), request),
+    createCpu: async (request) => createProcessor(runtimeCode(), handlersCode(), request, compile),
     createNetdev: (config, warnOfNet) => createNetdev(config, nodeNetHost(), linuxTapHost, warnOfNet),
     openLog,
     warn,

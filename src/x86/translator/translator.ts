@@ -32,6 +32,30 @@ const MAX_PAUSE = 5_000_000;
  */
 const MAX_MODULES = 8192;
 
+/** A region that is written, and is still to be compiled. */
+interface Written {
+  readonly selection: Selection;
+  readonly entries: Entries;
+  readonly index: number;
+  /** Its name in the module. */
+  readonly name: string;
+  readonly scattered: boolean;
+  readonly patient: boolean;
+}
+
+export interface TranslatorOptions {
+  /** Hot blocks that wait before they are translated together. */
+  readonly batch: number;
+  /** A clock in nanoseconds, for the figures. */
+  readonly now?: () => number;
+  /** Regions count their calls of the runtime (CALL_COUNTS). */
+  readonly countCalls?: boolean | undefined;
+  /** Modules in use at which all code is forgotten. */
+  readonly maxModules?: number | undefined;
+  /** Compiles a module elsewhere; without it the machine's thread does, and what was translated is in use at once. */
+  readonly compile?: ((code: Uint8Array) => Promise<WebAssembly.Module>) | undefined;
+}
+
 export class Translator {
   readonly #engine: Engine;
   readonly #cache: CodeCache;
@@ -52,6 +76,12 @@ export class Translator {
   readonly #now: () => number;
   readonly #countCalls: boolean;
   readonly #maxModules: number;
+  readonly #compile: TranslatorOptions['compile'];
+  readonly #tracer: Tracer;
+  /** The blocks of regions that are being compiled elsewhere. */
+  readonly #inFlight = new Set<Block>();
+  /** Regions whose code had changed when they were compiled. */
+  #late = 0;
   /** Nanoseconds spent choosing and writing regions, and in the WebAssembly compiler. */
   #writing = 0;
   #compiling = 0;
@@ -61,27 +91,15 @@ export class Translator {
   instructions = 0;
   bytes = 0;
 
-  /**
-   * @param batch hot blocks that wait before they are translated together
-   * @param now a clock in nanoseconds, for the figures
-   * @param countCalls regions count their calls of the runtime (CALL_COUNTS)
-   * @param maxModules modules in use at which all code is forgotten
-   */
-  constructor(
-    engine: Engine,
-    cache: CodeCache,
-    tracer: Tracer,
-    batch: number,
-    now: () => number = () => 0,
-    countCalls = false,
-    maxModules = MAX_MODULES,
-  ) {
-    this.#maxModules = maxModules;
-    this.#now = now;
-    this.#countCalls = countCalls;
+  constructor(engine: Engine, cache: CodeCache, tracer: Tracer, options: TranslatorOptions) {
+    this.#maxModules = options.maxModules ?? MAX_MODULES;
+    this.#now = options.now ?? (() => 0);
+    this.#countCalls = options.countCalls ?? false;
+    this.#compile = options.compile;
+    this.#tracer = tracer;
+    this.#batch = options.batch;
     this.#engine = engine;
     this.#cache = cache;
-    this.#batch = batch;
     this.#view = new DataView(engine.memory.buffer);
     this.#trace = tracer.point('cpu.translate');
     this.#listings = {
@@ -95,6 +113,7 @@ export class Translator {
   stats(): Record<string, number> {
     return {
       regions: this.regions,
+      regionsCompiledTooLate: this.#late,
       regionModules: this.modules,
       regionInstructions: this.instructions,
       regionBytes: this.bytes,
@@ -110,6 +129,10 @@ export class Translator {
    */
   enqueue(hot: Block, linear: bigint): void {
     if ((hot.mode & L.MODE_CODE) !== 2) return;
+    if (this.#inFlight.has(hot)) {
+      this.#cache.countAgain(hot, REMINDER);
+      return;
+    }
     if (this.#waiting.has(hot)) {
       this.#interpreted += REMINDER * hot.instructions;
       if (this.#interpreted >= MAX_INTERPRETED) this.flush(MAX_PAUSE);
@@ -158,7 +181,7 @@ export class Translator {
     module.importMemory(this.#engine.memoryImport);
     const { runtime, helpers } = importRuntime(module);
     const chain = module.importFunction('env', 'chain', [], 'i32');
-    const batch: { selection: Selection; entries: Entries; index: number; patient: boolean }[] = [];
+    const batch: Written[] = [];
     const taken = new Set<Block>();
     for (const [at, selection] of queue.entries()) {
       if (batch.length > 0 && this.#now() - began > limit) {
@@ -168,15 +191,11 @@ export class Translator {
         break;
       }
       const { hot, blocks } = selection;
-      if (taken.has(hot) || hot.region !== undefined) continue;
-      if (!blocks.every(({ block }) => this.#isCurrent(block))) {
-        // code has changed meanwhile: what is left of it may become hot again
-        for (const { block } of blocks)
-          if (block.region === undefined && this.#isCurrent(block)) this.#cache.countAgain(block);
-        continue;
-      }
+      if (taken.has(hot) || hot.region !== undefined || this.#inFlight.has(hot)) continue;
+      if (!this.#isUnchanged(selection)) continue;
       const index = this.#engine.allocate(null);
-      const patient = hot.patient || hot.scattered;
+      const { scattered } = hot;
+      const patient = hot.patient || scattered;
       const code = (this.#code[batch.length] ??= new ByteWriter(8192));
       const f = new FunctionBuilder(['i32', 'i64'], 'i32', code);
       f.marking = this.#listings.out.on;
@@ -185,14 +204,15 @@ export class Translator {
         new RegionEmitter(f, runtime, helpers, {
           countCalls: this.#countCalls,
           id: index,
-          scattered: hot.scattered,
+          scattered,
           patient,
         }),
         selection,
         chain,
       );
-      module.addFunction(`r${batch.length}`, ['i32', 'i64'], 'i32', f);
-      batch.push({ selection, entries, index, patient });
+      const name = `r${batch.length}`;
+      module.addFunction(name, ['i32', 'i64'], 'i32', f);
+      batch.push({ selection, entries, index, name, scattered, patient });
       for (const { block } of blocks) taken.add(block);
       this.#list(selection, entries, f, module);
       if (this.#trace.on)
@@ -206,10 +226,43 @@ export class Translator {
     }
     if (batch.length === 0) return;
     const code = module.build();
+    this.bytes += code.length;
     const written = this.#now();
-    const exports = this.#engine.instantiate(code, { chain: this.#chain });
-    const compiled = this.#now();
-    for (const [i, { selection, entries, index, patient }] of batch.entries()) {
+    this.#writing += written - began;
+    if (this.#compile === undefined) {
+      const compiled = new WebAssembly.Module(code as BufferSource);
+      this.#compiling += this.#now() - written;
+      this.#use(batch, compiled);
+    } else void this.#compileElsewhere(this.#compile(code), batch, taken);
+    this.#longest = Math.max(this.#longest, this.#now() - began);
+  }
+
+  /** The guest goes on meanwhile, in the interpreter. No region runs when a promise is fulfilled. */
+  async #compileElsewhere(
+    compiled: Promise<WebAssembly.Module>,
+    batch: readonly Written[],
+    blocks: ReadonlySet<Block>,
+  ): Promise<void> {
+    for (const block of blocks) this.#inFlight.add(block);
+    let module: WebAssembly.Module | undefined;
+    try {
+      module = await compiled;
+    } catch (error) {
+      this.#tracer.warn('cpu', `a translation is not used: ${(error as Error).message}`);
+    }
+    for (const block of blocks) this.#inFlight.delete(block);
+    const current = module === undefined ? [] : batch.filter(({ selection }) => this.#isUnchanged(selection));
+    for (const one of batch) if (!current.includes(one)) this.#engine.release(one.index);
+    if (module === undefined) return;
+    this.#late += batch.length - current.length;
+    if (current.length > 0) this.#use(current, module);
+  }
+
+  /** From now on blocks of these regions enter them. */
+  #use(batch: readonly Written[], module: WebAssembly.Module): void {
+    const began = this.#now();
+    const exports = this.#engine.instantiateModule(module, { chain: this.#chain });
+    for (const { selection, entries, index, name, scattered, patient } of batch) {
       const blocks = selection.blocks.map(({ block }) => block);
       const region: Region = {
         index,
@@ -217,21 +270,26 @@ export class Translator {
         blocks,
         instructions: selection.blocks.reduce((sum, { insns }) => sum + insns.length, 0),
         remapped: 0,
-        expectsScattered: selection.hot.scattered,
+        expectsScattered: scattered,
         scattered: 0,
         patient,
       };
-      this.#engine.table.set(index, exports[`r${i}`] as () => number);
+      this.#engine.table.set(index, exports[name] as () => number);
       this.#cache.addRegion(region, entries);
       this.instructions += region.instructions;
     }
     this.regions += batch.length;
     this.modules++;
     this.#cache.modules++;
-    this.bytes += code.length;
-    this.#writing += written - began + this.#now() - compiled;
-    this.#compiling += compiled - written;
-    this.#longest = Math.max(this.#longest, this.#now() - began);
+    this.#compiling += this.#now() - began;
+  }
+
+  /** False when its code has changed since it was chosen: what is left of that may become hot again. */
+  #isUnchanged({ blocks }: Selection): boolean {
+    if (blocks.every(({ block }) => this.#isCurrent(block))) return true;
+    for (const { block } of blocks)
+      if (block.region === undefined && this.#isCurrent(block)) this.#cache.countAgain(block);
+    return false;
   }
 
   #list(selection: Selection, entries: Entries, f: FunctionBuilder, module: ModuleBuilder): void {
