@@ -207,7 +207,7 @@ describe.skipIf(!usable)('against the TCP of Linux', () => {
         const { out } = await python(get(download));
         card.lose = () => false;
         expect(out.trim()).toBe(`${data.length} ${await sum(data)}`);
-      }, 60000);
+      }, 180_000);
 
       it('waits while the card has no room', async () => {
         let n = 0;
