@@ -136,6 +136,9 @@ export async function bootOnce(machine, commandFor, progress) {
   figures.longestPauseMs = figure(full.errors, 'longestSliceMilliseconds');
   figures.longestPauseAtS = figure(full.errors, 'longestSliceAtSeconds');
   figures.pausesOver20ms = figure(full.errors, 'slicesOver20Milliseconds');
+  figures.longestPauseCpuMs = figure(full.errors, 'longestSliceOnProcessorMilliseconds');
+  figures.pausesOver20msCpu = figure(full.errors, 'slicesOver20OnProcessorMilliseconds');
+  figures.longestTurnCpuMs = figure(full.errors, 'longestTurnOnProcessorMilliseconds');
   return figures;
 }
 

@@ -138,12 +138,20 @@ function printStats(context: Cli, machine: Machine, { cpu }: PcBoard): void {
   const idle = machine.idleTime / 1e9;
   const { pauses } = machine;
   const lines: Record<string, number> = { seconds, idleSeconds: idle, ...cpu.stats() };
-  if (pauses !== undefined) {
-    lines['slices'] = pauses.count;
-    lines['longestSliceMilliseconds'] = pauses.longest / 1e6;
-    lines['longestSliceAtSeconds'] = pauses.longestAt / 1e9;
-    lines['slicesOver20Milliseconds'] = pauses.over20;
-  }
+  if (pauses !== undefined)
+    for (const [name, figures] of [
+      ['Slice', pauses.slices],
+      ['Turn', pauses.turns],
+    ] as const) {
+      const plural = `${name.toLowerCase()}s`;
+      lines[plural] = figures.count;
+      lines[`longest${name}Milliseconds`] = figures.longest / 1e6;
+      lines[`longest${name}AtSeconds`] = figures.longestAt / 1e9;
+      lines[`${plural}Over20Milliseconds`] = figures.over20;
+      if (figures.longestOnProcessor === undefined) continue;
+      lines[`longest${name}OnProcessorMilliseconds`] = figures.longestOnProcessor / 1e6;
+      lines[`${plural}Over20OnProcessorMilliseconds`] = figures.over20OnProcessor ?? 0;
+    }
   for (const [name, value] of Object.entries(lines))
     context.process.stderr(`${name.padEnd(28)} ${Number.isInteger(value) ? value : value.toFixed(3)}\n`);
   const { symbols } = machine.config;

@@ -113,6 +113,42 @@ describe('run loop', () => {
     expect(world.sleeps).toEqual([]);
   });
 
+  it('does not run long in what is slow because something before it was fast', async () => {
+    const { world, loop, cpu } = machine();
+    let nanoseconds = 0.01;
+    const took: number[] = [];
+    cpu.behave = (budget) => {
+      cpu.instructionCount += budget;
+      world.time += budget * nanoseconds;
+      took.push(budget * nanoseconds);
+      if (took.length === 100) nanoseconds = 20;
+      if (took.length === 200) loop.end();
+      return 'stopped';
+    };
+    loop.resume();
+    await loop.run();
+    expect(took[100]).toBeLessThanOrEqual(5e6);
+    // known from then on
+    for (const time of took.slice(101)) expect(time).toBeLessThan(310_000);
+  });
+
+  it('tells the processor until when it should run', async () => {
+    const { loop, cpu, clock } = machine();
+    const times: [number, number][] = [];
+    const run = cpu.run.bind(cpu);
+    cpu.run = (budget, until?: number) => {
+      times.push([clock.now(), until!]);
+      return run(budget);
+    };
+    clock.schedule(50_000, () => {});
+    clock.schedule(600_000, () => loop.end());
+    loop.resume();
+    await loop.run();
+    expect(times[0]).toEqual([0, 50_000]);
+    for (const [now, until] of times.slice(1))
+      expect(until).toBe(Math.min(now + 200_000, now < 50_000 ? 50_000 : 600_000));
+  });
+
   it('sleeps while the processor is halted, until the next timer raises an interrupt', async () => {
     const { world, loop, clock, cpu } = machine();
     let halted = 0;

@@ -5,6 +5,7 @@
 import type { CpuInterface } from '../x86/cpu.ts';
 import type { MachineClock } from './clock.ts';
 import type { InstructionTime } from './icount.ts';
+import { Pauses } from './pauses.ts';
 
 /** How the loop lets the host go on. */
 export interface Yielder {
@@ -14,6 +15,8 @@ export interface Yielder {
   sleep(milliseconds: number, wake: WakeUp): Promise<void>;
   /** Blocks for a time shorter than the host's timers can measure; absent where that is not possible. */
   nap?(milliseconds: number): void;
+  /** Nanoseconds that this thread was on a processor; absent or undefined where the host does not say. */
+  processorTime?(): number | undefined;
 }
 
 /** Ends a sleep early. A wake before the sleep makes the next sleep end at once. */
@@ -51,8 +54,10 @@ const SLICE = 2_000_000;
 /** Instructions in the first quantum, before the speed is known. */
 const FIRST_BUDGET = 20_000;
 const LEAST_BUDGET = 1_000;
-/** So that a quantum ends in this century whatever the measurements say. */
-const MOST_BUDGET = 50_000_000;
+/** What takes 5 ms where the guest is slowest, in code that it runs for the first time. */
+const MOST_BUDGET = 250_000;
+/** How much faster than the last quantum the next may be expected to be. */
+const MOST_GROWTH = 1.5;
 /** Sleeps shorter than this (ms) are naps: the host's timers count whole milliseconds. */
 const NAP = 1;
 /** Nanoseconds after input during which more is likely: a nap, which is deaf to it, is spent listening instead. */
@@ -87,8 +92,7 @@ export class RunLoop {
   #inputAt = Number.NEGATIVE_INFINITY;
   /** Nanoseconds of the clock that the loop slept. */
   slept = 0;
-  /** How long the processor and its devices have kept the thread from the host's event loop, in nanoseconds. */
-  readonly pauses = { longest: 0, longestAt: 0, over20: 0, count: 0, sum: 0 };
+  readonly pauses: Pauses;
 
   readonly #icount: InstructionTime | undefined;
 
@@ -104,6 +108,7 @@ export class RunLoop {
     this.#clock = clock;
     this.#host = host;
     this.#hooks = hooks;
+    this.pauses = new Pauses(() => host.processorTime?.());
     clock.onSooner = () => this.#wake.wake();
   }
 
@@ -174,6 +179,7 @@ export class RunLoop {
         continue;
       }
       if (!this.#running) {
+        this.pauses.rests();
         await this.#host.sleep(Number.POSITIVE_INFINITY, this.#wake);
         continue;
       }
@@ -186,29 +192,26 @@ export class RunLoop {
       this.#clock.runTimers();
       if (this.#halted && !this.#attention) {
         this.#waiting = true;
+        this.pauses.rests();
         await (this.#icount === undefined ? this.#idle() : this.#idleCounting(this.#icount));
         this.#waiting = false;
         continue;
       }
-      const start = this.#icount?.real() ?? this.#clock.now();
+      this.pauses.sliceBegins(this.#realTime());
       if (this.#icount === undefined) this.#slice();
       else this.#sliceCounting(this.#icount);
-      this.#notePause(start, this.#icount?.real() ?? this.#clock.now());
+      this.pauses.sliceEnds(this.#realTime());
       const ahead = this.#icount?.keepPace() ?? 0;
-      if (ahead > 0) await this.#host.sleep(ahead / 1e6, this.#wake);
-      else await this.#host.yieldToHost();
+      if (ahead > 0) {
+        this.pauses.rests();
+        await this.#host.sleep(ahead / 1e6, this.#wake);
+      } else await this.#host.yieldToHost();
     }
   }
 
-  #notePause(start: number, end: number): void {
-    const { pauses } = this;
-    const pause = end - start;
-    pauses.count++;
-    pauses.sum += pause;
-    if (pause > 20e6) pauses.over20++;
-    if (pause <= pauses.longest) return;
-    pauses.longest = pause;
-    pauses.longestAt = start;
+  /** Nanoseconds of the host's clock, also where the guest's is another. */
+  #realTime(): number {
+    return this.#icount?.real() ?? this.#clock.now();
   }
 
   /** Sleeps until the next timer or a wake. */
@@ -281,7 +284,7 @@ export class RunLoop {
       const until = Math.min(now + QUANTUM, clock.timers.next());
       const budget = Math.max(LEAST_BUDGET, Math.min(MOST_BUDGET, (until - now) * this.#speed));
       const before = this.#cpu.instructionCount;
-      const result = this.#cpu.run(Math.floor(budget));
+      const result = this.#cpu.run(Math.floor(budget), until);
       const after = clock.now();
       this.#measure(this.#cpu.instructionCount - before, after - now);
       now = after;
@@ -296,10 +299,13 @@ export class RunLoop {
     }
   }
 
-  /** A moving average; short runs say little about speed. */
+  /**
+   * Down at once and up in steps: copying and filling is a hundred times as fast as what comes after it, which would then
+   * run for as many times as long as it should. Few instructions in a short time say little about speed.
+   */
   #measure(instructions: number, nanoseconds: number): void {
-    if (instructions < LEAST_BUDGET || nanoseconds <= 0) return;
-    const speed = instructions / nanoseconds;
-    this.#speed += (speed - this.#speed) / 8;
+    if (nanoseconds <= 0 || (instructions < LEAST_BUDGET && nanoseconds < QUANTUM)) return;
+    const speed = Math.min(instructions / nanoseconds, this.#speed * MOST_GROWTH);
+    this.#speed = Math.max(speed, LEAST_BUDGET / QUANTUM);
   }
 }

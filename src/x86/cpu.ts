@@ -66,8 +66,12 @@ export interface CpuInterface {
   mapRom(gpa: number, data: Uint8Array): void;
   reset(): void;
   enter(state: EntryState): void;
-  /** Executes up to about `instructions` instructions. */
-  run(instructions: number): RunResult;
+  /**
+   * Executes up to about `instructions` instructions.
+   * @param until time of the bus's `readTsc` after which it had better return: looked at when code is decoded or
+   *   translated, which makes instructions take a thousand times as long
+   */
+  run(instructions: number, until?: number): RunResult;
   /** Level of the interrupt line from the APIC or PIC. May be called from within a bus callback. */
   setInterrupt(level: boolean): void;
   nmi(): void;

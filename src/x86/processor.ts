@@ -71,6 +71,8 @@ export class Processor implements CpuInterface {
   #decoding = 0;
   /** What the run that is under way was given. */
   #budget: number | undefined;
+  /** When it had better end, by the bus's `readTsc`. */
+  #until = Number.POSITIVE_INFINITY;
   #run: () => number;
 
   constructor(options: ProcessorOptions) {
@@ -156,13 +158,14 @@ export class Processor implements CpuInterface {
         const linear = (): bigint => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
         const began = bus.readTsc();
         const found = this.code.find(entry, physical, mode, linear);
-        this.#decoding += bus.readTsc() - began;
+        this.#decoding += this.#endsAfter(bus.readTsc()) - began;
         return found === 'fault' ? 0 : 1;
       },
       hot: (entry: number, low: number, high: number) => {
         const block = this.#blockOf(entry);
         if (block !== undefined)
           this.translator.enqueue(block, (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0));
+        this.#endsAfter(bus.readTsc());
       },
       remapped: (entry: number) => {
         const block = this.#blockOf(entry);
@@ -208,7 +211,14 @@ export class Processor implements CpuInterface {
     (this.engine.runtime.tlbFlush as unknown as () => void)();
   }
 
-  run(instructions: number): RunResult {
+  /** Has the run end where its time is over. @returns `now` */
+  #endsAfter(now: number): number {
+    if (now > this.#until) this.stop();
+    return now;
+  }
+
+  run(instructions: number, until = Number.POSITIVE_INFINITY): RunResult {
+    this.#until = until;
     const budget = Math.min(Math.max(1, Math.floor(instructions)), 0x7fff0000);
     this.#view.setInt32(L.BUDGET, budget, true);
     this.#budget = budget;

@@ -27,7 +27,7 @@ import { nodeBlockHost } from './file.ts';
 import { cacheFolder } from './guest-tools.ts';
 import { nodeNetHost } from './net.ts';
 import { PACKAGE_ROOT } from './package-root.ts';
-import { fillRandom, yieldToHost } from './process.ts';
+import { fillRandom, processorTime, yieldToHost } from './process.ts';
 
 /** Node's timers count in 32 bits of milliseconds; longer sleeps are taken in turns. */
 const LONGEST_SLEEP = 2 ** 30;
@@ -194,6 +194,7 @@ export function nodeMachineHost(
     char: nodeCharHost(warn),
     yieldToHost,
     sleep,
+    processorTime,
     nap: (milliseconds) => void Atomics.wait(napCell, 0, 0, milliseconds),
     async readFile(path) {
       try {

@@ -9,6 +9,13 @@ export function yieldToHost(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
+/** Nanoseconds that this thread was on a processor; undefined before Node.js 23.9, which cannot say. */
+export function processorTime(): number | undefined {
+  const { threadCpuUsage } = process as { threadCpuUsage?: () => { user: number; system: number } };
+  const usage = threadCpuUsage?.();
+  return usage === undefined ? undefined : (usage.user + usage.system) * 1000;
+}
+
 /** Fills `view`, which may lie in shared memory, with random bytes fit for keys. */
 export function fillRandom(view: Uint8Array): void {
   if (!(view.buffer instanceof ArrayBuffer)) {

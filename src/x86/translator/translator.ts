@@ -17,8 +17,9 @@ import { RegionListing } from './listing.ts';
 import { type Selection, selectRegion } from './region.ts';
 import { type Entries, writeRegion } from './write-region.ts';
 
-/** Slices that a hot block may wait for company. */
-const MAX_WAIT = 64;
+/** Nanoseconds that a hot block may wait for company, and what of them one slice counts for, sleep behind it included. */
+const MAX_WAIT = 12_800_000;
+const SLICE = 200_000;
 /** A hot block that waits says so again when the interpreter has run it so often. */
 const REMINDER = 32;
 /** Instructions that may be interpreted for want of regions: they take as long as one more module. */
@@ -70,8 +71,9 @@ export class Translator {
   readonly #waiting = new Set<Block>();
   /** Where the code of a batch's functions is written. */
   readonly #code: ByteWriter[] = [];
-  /** Slices that the queue has waited, and instructions that the interpreter has run meanwhile in its hot blocks. */
+  /** Nanoseconds that the queue has waited, when that was counted last, and instructions that the interpreter has run meanwhile in its hot blocks. */
   #waited = 0;
+  #turned = 0;
   #interpreted = 0;
   readonly #now: () => number;
   readonly #countCalls: boolean;
@@ -161,7 +163,9 @@ export class Translator {
   turn(): void {
     if (this.#cache.modules >= this.#maxModules) this.#cache.flushAll();
     if (this.#queue.length === 0) return;
-    this.#waited++;
+    const now = this.#now();
+    this.#waited += Math.min(now - this.#turned, SLICE);
+    this.#turned = now;
     if (this.#waited >= MAX_WAIT) this.flush(MAX_PAUSE);
   }
 
