@@ -3,9 +3,10 @@ import { cliProcess } from '../host/node/cli-process.ts';
 import { compileAhead } from '../host/node/compile-ahead.ts';
 import { flushCompiled } from '../host/node/compile-cache.ts';
 import { nodeMachineHost } from '../host/node/machine-host.ts';
+import { keptTranslations } from '../host/node/translations.ts';
 import { boundYoungGeneration } from '../host/node/young-generation.ts';
 import { cli } from './cli.ts';
 
 boundYoungGeneration(flushCompiled);
-const compile = compileAhead(flushCompiled);
-cliProcess.exit(await cli(cliProcess, (warn) => nodeMachineHost(warn, compile)));
+const translator = { compile: compileAhead(flushCompiled), store: keptTranslations() };
+cliProcess.exit(await cli(cliProcess, (warn) => nodeMachineHost(warn, translator)));

@@ -165,6 +165,8 @@ export interface MachineConfig {
   readonly trace: TraceConfig;
   readonly pidfile: string | undefined;
   readonly stats: boolean;
+  /** Translated code goes from run to run (-accel tcg,tb-cache=). */
+  readonly keepTranslations: boolean;
   /** File of symbols for `stats`. */
   readonly symbols: string | undefined;
   /** Messages carry the time. */

@@ -127,6 +127,7 @@ export function configure(
     trace: configureTrace(given),
     pidfile: last(given, 'pidfile')?.text,
     stats: has(given, 'stats'),
+    keepTranslations: mergedProperties(given, 'accel').values['tb-cache'] !== false,
     symbols: last(given, 'symbols')?.text,
     timestamps: mergedProperties(given, 'msg').values.timestamp === true,
     notes,

@@ -2,6 +2,8 @@
 export class ByteWriter {
   bytes: Uint8Array;
   length = 0;
+  /** Places of values that another use of these bytes has to replace, each followed by what stands for the value. */
+  fixups: number[] = [];
 
   constructor(capacity = 1024) {
     this.bytes = new Uint8Array(capacity);
@@ -54,6 +56,22 @@ export class ByteWriter {
     this.u8(rest & 0x7f);
   }
 
+  /** Signed LEB128 of a 32-bit value in five bytes, whatever it is; `what` says in `fixups` what it stands for. */
+  s32Fixed(value: number, what: number): void {
+    this.#room(5);
+    this.fixups.push(this.length, what);
+    putS32(this.bytes, this.length, value);
+    this.length += 5;
+  }
+
+  /** Unsigned LEB128 of a value below 2^14 in two bytes; `what` as for `s32Fixed`. */
+  u14Fixed(value: number, what: number): void {
+    this.#room(2);
+    this.fixups.push(this.length, what);
+    putU14(this.bytes, this.length, value);
+    this.length += 2;
+  }
+
   /** Signed LEB128 of a safe integer. */
   s53(value: number): void {
     let rest = value;
@@ -88,6 +106,8 @@ export class ByteWriter {
     this.#room(front);
     this.bytes.copyWithin(front, 0, length);
     this.bytes.copyWithin(0, length, length + front);
+    const { fixups } = this;
+    for (let i = 0; i < fixups.length; i += 2) fixups[i]! += fixups[i]! < at ? front : -at;
   }
 
   /** A length-prefixed name, ASCII. */
@@ -99,4 +119,16 @@ export class ByteWriter {
   finish(): Uint8Array {
     return this.bytes.slice(0, this.length);
   }
+}
+
+/** Puts a 32-bit value over one that `s32Fixed` has written. */
+export function putS32(bytes: Uint8Array, at: number, value: number): void {
+  for (let i = 0; i < 4; i++) bytes[at + i] = ((value >> (7 * i)) & 0x7f) | 0x80;
+  bytes[at + 4] = (value >> 28) & 0x7f;
+}
+
+/** Puts a value below 2^14 over one that `u14Fixed` has written. */
+export function putU14(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = (value & 0x7f) | 0x80;
+  bytes[at + 1] = value >> 7;
 }

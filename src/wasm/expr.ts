@@ -30,14 +30,19 @@ export const KIND = {
   displaced: 7,
   /** n: prefix byte << 8 | opcode; a: the address; more: the offset. */
   load: 8,
-  /** n: the function; more: the arguments. */
+  /** n: the function, below 2^14; more: the arguments. */
   call: 9,
   /** more ? a : b, all computed. */
   select: 10,
   /** more ? a : b, only one of them computed. */
   ifElse: 11,
+  /** n: an i32 that is another one each time the code is used; more: what it stands for (ByteWriter.fixups). */
+  symbol: 12,
 } as const;
 export type Kind = (typeof KIND)[keyof typeof KIND];
+
+/** In `ByteWriter.fixups`: the index of an imported function. Symbols are numbers from 0 on. */
+export const CALLED = -1;
 
 export type More =
   | bigint
@@ -124,7 +129,12 @@ export class Expr {
         return;
       case KIND.call:
         for (const argument of this.more as readonly Expr[]) argument.write(out);
-        out.indexed(0x10, this.n);
+        out.u8(0x10);
+        out.u14Fixed(this.n, CALLED);
+        return;
+      case KIND.symbol:
+        out.u8(0x41);
+        out.s32Fixed(this.n, this.more as number);
         return;
       case KIND.select:
         a!.write(out);

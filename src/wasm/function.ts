@@ -6,7 +6,7 @@
  */
 import { assert } from '../core/errors.ts';
 import { ByteWriter } from './bytes.ts';
-import { Expr, KIND, type LocalGet, localGet, VAL_TYPE_CODE, type ValType } from './expr.ts';
+import { CALLED, Expr, KIND, type LocalGet, localGet, VAL_TYPE_CODE, type ValType } from './expr.ts';
 
 /** The target of a branch; made by `block` and `loop`. */
 export interface Label {
@@ -42,6 +42,7 @@ export class FunctionBuilder {
     this.result = result;
     this.code = code;
     code.length = 0;
+    code.fixups = [];
   }
 
   /** How many blocks, loops and ifs are open. */
@@ -122,7 +123,8 @@ export class FunctionBuilder {
   /** Calls a function without result. */
   call(index: number, args: readonly Expr[]): void {
     for (const arg of args) arg.write(this.code);
-    this.code.indexed(0x10, index);
+    this.code.u8(0x10);
+    this.code.u14Fixed(index, CALLED);
   }
 
   #store(opcode: number, address: Expr, value: Expr, offset: number): void {
@@ -234,7 +236,7 @@ export class FunctionBuilder {
   returnCall(index: number, args: readonly Expr[]): void {
     for (const arg of args) arg.write(this.code);
     this.code.u8(0x12);
-    this.code.u32(index);
+    this.code.u14Fixed(index, CALLED);
   }
 
   /** The same through table 0; `type` is the index of the signature in the module. */
@@ -265,12 +267,23 @@ export class FunctionBuilder {
     }
   }
 
-  /**
-   * Writes the entry of the code section (size, locals, code, end) to `out`, and the function's entry of the section
-   * of branch hints to `hints`.
-   * @param index of the function in the module
-   * @returns whether there are hints
-   */
+  /** The function, to be used again in other modules. */
+  written(): WrittenFunction {
+    assert(this.#depth === 0, 'unbalanced blocks', { depth: this.#depth });
+    const head = declarations;
+    this.#declare(head);
+    const body = new Uint8Array(head.length + this.code.length + 1);
+    body.set(head.bytes.subarray(0, head.length));
+    body.set(this.code.bytes.subarray(0, this.code.length), head.length);
+    body[body.length - 1] = 0x0b;
+    return {
+      body,
+      hints: this.#hints.map((hint) => hint + 2 * head.length),
+      fixups: this.code.fixups.map((value, i) => (i % 2 === 0 ? value + head.length : value)),
+    };
+  }
+
+  /** See FunctionSource. */
   finish(out: ByteWriter, hints: ByteWriter, index: number): boolean {
     assert(this.#depth === 0, 'unbalanced blocks', { depth: this.#depth });
     const head = declarations;
@@ -279,15 +292,51 @@ export class FunctionBuilder {
     out.append(head.bytes.subarray(0, head.length));
     out.append(this.code.bytes.subarray(0, this.code.length));
     out.u8(0x0b);
-    if (this.#hints.length === 0) return false;
-    hints.u32(index);
-    hints.u32(this.#hints.length);
-    for (const hint of this.#hints) {
-      // places count from the declaration of the locals
-      hints.u32(head.length + (hint >> 1));
-      hints.u8(1);
-      hints.u8(hint & 1);
-    }
-    return true;
+    return writeHints(hints, index, this.#hints, head.length);
   }
+}
+
+/** Something that a module can take as the code of a function. */
+export interface FunctionSource {
+  /**
+   * Writes the entry of the code section (size, locals, code, end) to `out`, and the function's entry of the section
+   * of branch hints to `hints`.
+   * @param index of the function in the module
+   * @returns whether there are hints
+   */
+  finish(out: ByteWriter, hints: ByteWriter, index: number): boolean;
+}
+
+/** A function that was built before. */
+export interface WrittenFunction {
+  /** Declaration of the locals, code, end. */
+  readonly body: Uint8Array;
+  /** Places of branches in it, each times two, plus one if the condition is likely. */
+  readonly hints: readonly number[];
+  /** As in ByteWriter: places in the body, and what stands there. */
+  readonly fixups: readonly number[];
+}
+
+/** @param body with what `fixups` names filled in */
+export function functionAgain({ body, hints: places }: WrittenFunction): FunctionSource {
+  return {
+    finish: (out, hints, index) => {
+      out.u32(body.length);
+      out.append(body);
+      return writeHints(hints, index, places, 0);
+    },
+  };
+}
+
+/** Places count from the declaration of the locals. */
+function writeHints(out: ByteWriter, index: number, places: readonly number[], from: number): boolean {
+  if (places.length === 0) return false;
+  out.u32(index);
+  out.u32(places.length);
+  for (const hint of places) {
+    out.u32(from + (hint >> 1));
+    out.u8(1);
+    out.u8(hint & 1);
+  }
+  return true;
 }

@@ -2,7 +2,7 @@
 import { assert } from '../core/errors.ts';
 import { ByteWriter } from './bytes.ts';
 import { VAL_TYPE_CODE, type ValType } from './expr.ts';
-import { FunctionBuilder } from './function.ts';
+import type { FunctionSource } from './function.ts';
 
 export interface MemoryImport {
   /** Pages of 64 KiB; the actual memory may have at most `maximum`. */
@@ -32,7 +32,7 @@ export class ModuleBuilder {
   #imports: ImportedFunction[] = [];
   #importIndex = new Map<string, number>();
   #importsDone = false;
-  #functions: { type: number; builder: FunctionBuilder; exportName: string }[] = [];
+  #functions: { type: number; builder: FunctionSource; exportName: string }[] = [];
 
   /** Imports `env.memory`. */
   importMemory(memory: MemoryImport): void {
@@ -94,7 +94,7 @@ export class ModuleBuilder {
     exportName: string,
     params: readonly ValType[],
     result: ValType | undefined,
-    builder: FunctionBuilder,
+    builder: FunctionSource,
   ): void {
     this.#functions.push({ type: this.#type(params, result), builder, exportName });
   }

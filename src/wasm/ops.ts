@@ -19,6 +19,10 @@ export function i32(value: number): Expr {
   return (small32[at] ??= new Expr(KIND.const32, 'i32', n));
 }
 
+/** A constant that is replaced when the code is used again; `what` is a number from 0 on that the user knows. */
+export const symbol = (value: number, what: number): Expr =>
+  new Expr(KIND.symbol, 'i32', value, undefined, undefined, what);
+
 export function i64(value: number | bigint): Expr {
   if (typeof value === 'bigint') {
     const signed = BigInt.asIntN(64, value);

@@ -15,13 +15,19 @@ describe('a block', () => {
           ] as const) {
             const block = new Block(0x1_2345_6fff, mode, 4096, instructions, bytes, 7, end, indirect);
             const told = { mode, instructions, end, indirect, extent: 0xfff + bytes };
-            expect(block).toMatchObject({ ...told, warm: false, scattered: false, patient: false });
-            block.markScattered();
-            expect(block).toMatchObject({ ...told, warm: false, scattered: true, patient: false });
+            const is = (counted: boolean, warm: boolean, patient: boolean, scattered: boolean): void =>
+              expect(block).toMatchObject({ ...told, counted, warm, patient, scattered });
+            is(false, false, false, false);
+            block.markCounted();
+            is(true, false, false, false);
             block.markWarm();
-            expect(block).toMatchObject({ ...told, warm: true, scattered: true, patient: false });
+            is(true, true, false, false);
             block.markPatient();
-            expect(block).toMatchObject({ ...told, warm: true, scattered: true, patient: true });
+            is(true, true, true, false);
+            block.markScattered();
+            is(true, true, true, true);
+            block.markPatient();
+            is(true, true, true, true);
           }
   });
 });

@@ -10,9 +10,13 @@ const BYTES_SHIFT = 7;
 const BYTES = 1023;
 const END_SHIFT = 17;
 const END = 3;
-const WARM = 1 << 19;
-const SCATTERED = 1 << 20;
-const PATIENT = 1 << 21;
+/** Three bits for one of these, each of which goes with what stands before it. */
+const STATE_SHIFT = 19;
+const STATE = 7;
+const COUNTED = 1;
+const WARM = 2;
+const PATIENT = 3;
+const SCATTERED = 4;
 /** Nine bits of MODE, so that 31 are in use. */
 const MODE_SHIFT = 22;
 
@@ -70,31 +74,48 @@ export class Block {
     return ((this.#bits >>> END_SHIFT) & END) === INDIRECT;
   }
 
-  /** Has been part of a region. */
-  get warm(): boolean {
-    return (this.#bits & WARM) !== 0;
+  get #state(): number {
+    return (this.#bits >> STATE_SHIFT) & STATE;
   }
 
-  /** Regions that begin here check accesses one by one. */
-  get scattered(): boolean {
-    return (this.#bits & SCATTERED) !== 0;
+  #reach(state: number): void {
+    if (this.#state < state) this.#bits = (this.#bits & ~(STATE << STATE_SHIFT)) | (state << STATE_SHIFT);
+  }
+
+  /** Its countdown is to the hot threshold, no longer to the first one. */
+  get counted(): boolean {
+    return this.#state >= COUNTED;
+  }
+
+  /** Has been part of a region. */
+  get warm(): boolean {
+    return this.#state >= WARM;
   }
 
   /** Regions that begin here call the runtime for accesses that miss the TLB, in place of leaving. */
   get patient(): boolean {
-    return (this.#bits & PATIENT) !== 0;
+    return this.#state >= PATIENT;
+  }
+
+  /** Regions that begin here check accesses one by one. */
+  get scattered(): boolean {
+    return this.#state === SCATTERED;
+  }
+
+  markCounted(): void {
+    this.#reach(COUNTED);
   }
 
   markWarm(): void {
-    this.#bits |= WARM;
-  }
-
-  markScattered(): void {
-    this.#bits |= SCATTERED;
+    this.#reach(WARM);
   }
 
   markPatient(): void {
-    this.#bits |= PATIENT;
+    this.#reach(PATIENT);
+  }
+
+  markScattered(): void {
+    this.#reach(SCATTERED);
   }
 }
 

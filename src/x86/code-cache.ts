@@ -52,6 +52,8 @@ export class CodeCache {
   readonly #pages = new Map<number, CodePage>();
   /** Executions after which a block is hot. */
   readonly hotThreshold: number;
+  /** Executions after which a new block is said to be hot for the first time, to be looked for among kept regions. */
+  firstThreshold: number;
   #next = L.RECORDS;
   readonly #byIndex = new Map<number, Region>();
   /** Regions taken out of use; their table slots are given back when no region can be running. */
@@ -77,6 +79,7 @@ export class CodeCache {
     this.#hash = new DataView(buffer, L.HASH, L.HASH_ENTRIES * 16);
     this.#decoder = new BlockDecoder(buffer, engine.runtime as unknown as FormRuntime, decoder, handlers);
     this.hotThreshold = hotThreshold;
+    this.firstThreshold = hotThreshold;
   }
 
   /** Fills the hash entry (address in memory) for code at `physical`, decoding it first if need be. */
@@ -102,12 +105,15 @@ export class CodeCache {
 
   /** Lets a block become hot once more, when it has run so often. */
   countAgain(block: Block, executions = this.hotThreshold): void {
+    block.markCounted();
     this.#view.setInt32(block.address, executions, true);
   }
 
   /** How often the interpreter has run a block; Infinity for one that has been found worth translating. */
   executions(block: Block): number {
-    return block.warm ? Infinity : this.hotThreshold - this.#view.getInt32(block.address, true);
+    if (block.warm) return Infinity;
+    const threshold = block.counted ? this.hotThreshold : this.firstThreshold;
+    return threshold - this.#view.getInt32(block.address, true);
   }
 
   /** Addresses that the indirect branch at the end of a block went to of late, the most frequent first. */
@@ -158,6 +164,42 @@ export class CodeCache {
     return page < this.#pageTable.length ? (this.#pageTable[page]! & ~0xfff) >>> 0 : 0;
   }
 
+  /** The bytes that a block depends on. */
+  codeOf({ physical, extent, nextPage }: Block): Uint8Array {
+    const offset = physical & 4095;
+    const code = new Uint8Array(extent - offset);
+    const here = this.#pageAddress(Math.floor(physical / 4096));
+    code.set(this.#bytes.subarray(here + offset, here + Math.min(extent, 4096)));
+    if (extent > 4096) {
+      const next = this.#pageAddress(nextPage);
+      code.set(this.#bytes.subarray(next, next + extent - 4096), 4096 - offset);
+    }
+    return code;
+  }
+
+  /** A number for the code of a block, its place in the page and its mode: equal for equal ones, and seldom for others. */
+  keyOf({ physical, extent, mode }: Block): number {
+    const offset = physical & 4095;
+    const here = this.#pageAddress(Math.floor(physical / 4096));
+    const end = here + Math.min(extent, 4096);
+    // FNV-1a
+    let hash = Math.imul(0x811c9dc5 ^ (offset | (mode << 12)), 0x01000193);
+    for (let at = here + offset; at < end; at++) hash = Math.imul(hash ^ this.#bytes[at]!, 0x01000193);
+    return hash >>> 0;
+  }
+
+  /** Whether RAM at `physical` holds this code; what is beyond the page stands in `nextPage`. */
+  holds(physical: number, nextPage: number, code: Uint8Array): boolean {
+    const offset = physical & 4095;
+    const here = this.#pageAddress(Math.floor(physical / 4096));
+    const next = nextPage < 0 ? 0 : this.#pageAddress(nextPage);
+    const inPage = Math.min(code.length, 4096 - offset);
+    if (here === 0 || (code.length > inPage && next === 0)) return false;
+    for (let i = 0; i < inPage; i++) if (this.#bytes[here + offset + i] !== code[i]) return false;
+    for (let i = inPage; i < code.length; i++) if (this.#bytes[next + i - inPage] !== code[i]) return false;
+    return true;
+  }
+
   /** The instructions of a block, for the translator. */
   insnsOf({ physical, mode, nextPage, instructions }: Block): Insn[] {
     const base = this.#pageAddress(Math.floor(physical / 4096));
@@ -188,7 +230,7 @@ export class CodeCache {
       this.#next += 8 * L.TARGETS;
     }
     this.#next = (this.#next + 15) & ~15;
-    this.#view.setInt32(address, this.hotThreshold, true);
+    this.#view.setInt32(address, this.firstThreshold, true);
     this.#view.setUint32(address + 4, instructions, true);
     setUint64(this.#view, address + 8, physical);
     setUint64(this.#view, address + 16, nextPage < 0 ? 0 : nextPage * 4096 + 1);
@@ -200,6 +242,7 @@ export class CodeCache {
     const extent = nextPage < 0 ? Math.min(last, 4096) : Math.max(last, 4097);
     const bytes = extent - (physical & 4095);
     const block = new Block(physical, mode, address, instructions, bytes, nextPage, end, decoded.indirect);
+    if (this.firstThreshold === this.hotThreshold) block.markCounted();
     this.blocksDecoded++;
     this.insnsDecoded += instructions;
     const { blocks } = this.#pageOf(page);

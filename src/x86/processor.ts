@@ -18,6 +18,7 @@ import { describeCounts } from './report/report.ts';
 import { parseSymbols } from './report/symbols.ts';
 import { describeRegisters } from './registers.ts';
 import { opcodeTable } from './table/index.ts';
+import type { RegionStore } from './translator/kept-region.ts';
 import { Translator } from './translator/translator.ts';
 import { describeUnsupported } from './unsupported.ts';
 
@@ -41,6 +42,8 @@ export interface ProcessorOptions {
   readonly countCalls?: boolean;
   /** Compiles translated code elsewhere; without it the thread that runs the processor does. */
   readonly compile?: ((code: Uint8Array) => Promise<WebAssembly.Module>) | undefined;
+  /** Where translations of earlier runs are, for the same CPUID and build of Paravane. */
+  readonly store?: RegionStore | undefined;
   /** Modules of translated code in use at which all code is forgotten. */
   readonly maxModules?: number;
 }
@@ -115,6 +118,7 @@ export class Processor implements CpuInterface {
       countCalls: options.countCalls,
       maxModules: options.maxModules,
       compile: options.compile,
+      store: options.store,
     });
     this.guestMemory.onWrite((gpa, length) => this.code.written(gpa, length));
     this.#run = this.engine.runtime.run as unknown as () => number;

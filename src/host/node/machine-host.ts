@@ -17,7 +17,7 @@ import * as zlib from 'node:zlib';
 import type { KernelCache } from '../../boot/linux.ts';
 import { HostError } from '../../core/errors.ts';
 import type { MachineHost, OpenFile } from '../../machine/host.ts';
-import { createProcessor } from '../../machine/processor.ts';
+import { createProcessor, type TranslatorHost } from '../../machine/processor.ts';
 import type { WakeUp } from '../../machine/run.ts';
 import { createNetdev } from '../../net/create.ts';
 import { linuxTapHost } from '../linux/tap.ts';
@@ -178,11 +178,11 @@ if (Number(process.versions.node.split('.')[0]) < 22)
 
 /**
  * @param warn where messages for the user go; stderr unless given
- * @param compile compiles translated code on other threads (compile-ahead.ts)
+ * @param translator compiles translated code on other threads (compile-ahead.ts), keeps it for later runs (translations.ts)
  */
 export function nodeMachineHost(
   warn: (message: string) => void = (message) => process.stderr.write(`${message}\n`),
-  compile?: (code: Uint8Array) => Promise<WebAssembly.Module>,
+  translator: TranslatorHost = {},
 ): MachineHost {
   return {
     time: {
@@ -216,7 +216,7 @@ export function nodeMachineHost(
         : {}),
     },
     kernelCache: kernelCache(),
-    createCpu: async (request) => createProcessor(runtimeCode(), handlersCode(), request, compile),
+    createCpu: async (request) => createProcessor(runtimeCode(), handlersCode(), request, translator),
     createNetdev: (config, warnOfNet) => createNetdev(config, nodeNetHost(), linuxTapHost, warnOfNet),
     openLog,
     warn,

@@ -56,6 +56,11 @@ export const ACCEL_PROPERTIES = [
     help: 'Translation cache, MiB',
     ignored: 'the cache is sized by itself',
   },
+  {
+    name: 'tb-cache',
+    type: 'bool',
+    help: 'Keep translated code for later runs, where the host can (default: on)',
+  },
   bool('one-insn-per-tb', 'One instruction in each translation', 'the translator chooses its regions'),
 ] as const satisfies readonly Property[];
 

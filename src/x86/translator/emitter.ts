@@ -15,6 +15,7 @@ import { type Effects, effectsOf } from './effects.ts';
 import type { Memberships } from './groups.ts';
 import { inlineOf } from './inline.ts';
 import { RegionMemory } from './memory.ts';
+import { FAILED_SHIFT, failedSymbol, failedValue, REGION_SYMBOL, recordSymbol } from './symbols.ts';
 
 /** How a region's code leaves a block; provided by the region builder, which knows the blocks. */
 export interface RegionFlow {
@@ -38,13 +39,10 @@ export interface RegionOptions {
   readonly patient?: boolean;
 }
 
-/** Where `RegionEmitter.failed` is split: regions have fewer than 129 instructions. */
-const FAILED_SHIFT = 7;
-
 export class RegionEmitter extends RegionMemory {
   /** Where a failing instruction is: offset << 16 | instructions of the block that have not run. */
   readonly where: LocalGet;
-  /** The failing instruction: 16 bytes from `nearRecord` to its record << FAILED_SHIFT | instructions of the block behind it. */
+  /** The failing instruction: 16 bytes from RECORDS to its record << FAILED_SHIFT | instructions of the block behind it. */
   readonly failed: LocalGet;
   /** Of an instruction that the runtime does: its status and its record. */
   readonly status: LocalGet;
@@ -57,17 +55,18 @@ export class RegionEmitter extends RegionMemory {
   recordLabel!: Label;
   flow!: RegionFlow;
   /** Instructions that the runtime does behind the region's exit, where all state is in memory: record and function. */
-  readonly lastCalls: { readonly record: number; readonly name: string }[] = [];
+  readonly lastCalls: { readonly record: Expr; readonly name: string }[] = [];
   /** Instructions of the block that come after the present one, plus one. */
   remaining = 0;
   readonly #helpers: (name: string) => number;
   readonly #countCalls: boolean;
   /** The region's name. */
   readonly id: number;
-  /** Address of the present instruction's record. */
-  #recordAddress = 0;
-  /** A record near those of the region. */
-  nearRecord: number = L.RECORDS;
+  /** The present block: its number in the region, and the address of its first record. */
+  block = 0;
+  records = 0;
+  /** Number of the present instruction in its block. */
+  #number = 0;
   /** How many blocks were open when it began, and whether `failed` says so there. */
   #nesting = 0;
   #failedIsSet = false;
@@ -91,13 +90,13 @@ export class RegionEmitter extends RegionMemory {
 
   /**
    * Writes the code of one instruction.
-   * @param record address of its decoded record
+   * @param number of it in its block
    * @param memberships its accesses that are checked together with others of the block
    */
-  translate(insn: Insn, remaining: number, record: number, memberships?: Memberships): void {
+  translate(insn: Insn, remaining: number, number: number, memberships?: Memberships): void {
     this.insn = insn;
     this.remaining = remaining;
-    this.#recordAddress = record;
+    this.#number = number;
     this.#nesting = this.f.nesting;
     this.#failedIsSet = false;
     this.beginAccesses(memberships);
@@ -110,17 +109,24 @@ export class RegionEmitter extends RegionMemory {
       const inline = inlineOf(insn);
       const effects = effectsOf(insn);
       if (inline !== undefined) inline(this, insn);
-      else if (effects === undefined) this.#callLast(insn, record);
-      else this.#callRuntime(insn, effects, record);
+      else if (effects === undefined) this.#callLast(insn);
+      else this.#callRuntime(insn, effects);
     }
     this.f.releaseTemporaries();
   }
 
+  /** Address of the present instruction's record. */
+  #record(): Expr {
+    const address = this.records + this.#number * L.REC_BYTES;
+    return w.symbol(address, recordSymbol(this.block, this.#number));
+  }
+
   /** Leaves the region by way of an instruction that may read and change any state. */
-  #callLast(insn: Insn, record: number): void {
+  #callLast(insn: Insn): void {
     const { f } = this;
+    const record = this.#record();
     this.storeFlagKind();
-    f.set(this.record, w.i32(record));
+    f.set(this.record, record);
     f.set(this.where, this.#place(0, this.remaining - 1));
     f.br(this.recordLabel);
     this.lastCalls.push({ record, name: insn.def.helper! });
@@ -140,12 +146,12 @@ export class RegionEmitter extends RegionMemory {
     const call = ({ name }: { name: string }): void =>
       f.set(this.status, w.call('i32', this.#helpers(name), [this.record]));
     // one of a few: the last of them needs no comparison
-    const choose = (left: readonly { record: number; name: string }[], last: { name: string }): void => {
+    const choose = (left: readonly { record: Expr; name: string }[], last: { name: string }): void => {
       const [next, ...rest] = left;
       if (next === undefined) call(last);
       else
         f.if(
-          w.eq(this.record, w.i32(next.record)),
+          w.eq(this.record, next.record),
           () => call(next),
           () => choose(rest, last),
         );
@@ -172,8 +178,9 @@ export class RegionEmitter extends RegionMemory {
   }
 
   /** Has the runtime do an instruction that touches few registers. */
-  #callRuntime(insn: Insn, effects: Effects, record: number): void {
+  #callRuntime(insn: Insn, effects: Effects): void {
     const { f } = this;
+    const record = this.#record();
     const zero = w.i32(0);
     this.storeFlagKind();
     const reads = new Set(effects.reads);
@@ -195,10 +202,10 @@ export class RegionEmitter extends RegionMemory {
     f.store64(zero, w.add(this.vbase, w.i64(this.page)), L.VBASE);
     f.store32(zero, zero, L.IN_REGION);
     const left = this.remaining - 1;
-    if (this.#countCalls) f.set(this.record, w.i32(record));
+    if (this.#countCalls) f.set(this.record, record);
     this.#countCall();
     if (effects.io) f.store32(zero, w.add(this.budget, left), L.BUDGET);
-    f.set(this.status, w.call('i32', this.#helpers(insn.def.helper!), [w.i32(record)]));
+    f.set(this.status, w.call('i32', this.#helpers(insn.def.helper!), [record]));
     f.store32(zero, w.i32(1), L.IN_REGION);
     if (effects.io) f.set(this.budget, w.sub(w.load32(zero, L.BUDGET), left));
     for (const reg of writes) {
@@ -214,7 +221,7 @@ export class RegionEmitter extends RegionMemory {
       w.or(w.load32(zero, L.BREAK), w.load32(zero, L.SHADOW)),
     );
     f.ifRarely(leave, () => {
-      f.set(this.record, w.i32(record));
+      f.set(this.record, record);
       f.set(this.where, this.#place(insn.length, left));
       f.br(this.helperLabel);
     });
@@ -230,12 +237,12 @@ export class RegionEmitter extends RegionMemory {
   finishFailure(): void {
     const { f } = this;
     const zero = w.i32(0);
-    const record = this.tmp(w.add(w.shl(w.shrS(this.failed, FAILED_SHIFT), 4), this.nearRecord));
+    const record = this.tmp(w.add(w.shl(w.shrU(this.failed, FAILED_SHIFT), 4), L.RECORDS));
     f.set(this.budget, w.add(this.budget, w.add(w.and(this.failed, (1 << FAILED_SHIFT) - 1), 1)));
     const page = this.pageLocal === undefined ? this.vbase : w.add(this.vbase, this.pageLocal);
     f.set(this.rip, w.add(page, w.zext(w.load16u(record, L.REC_OFFSET))));
     f.store32(zero, record, L.FAULT_RECORD);
-    f.store32(zero, w.i32(this.id), L.LEFT_REGION);
+    f.store32(zero, w.symbol(this.id, REGION_SYMBOL), L.LEFT_REGION);
   }
 
   /** For `where`: the place `offset` bytes behind the start of the present instruction. */
@@ -277,9 +284,13 @@ export class RegionEmitter extends RegionMemory {
   }
 
   #setFailed(): void {
+    const behind = this.remaining - 1;
     this.f.set(
       this.failed,
-      w.i32(((this.#recordAddress - this.nearRecord) << (FAILED_SHIFT - 4)) | (this.remaining - 1)),
+      w.symbol(
+        failedValue(this.records + this.#number * L.REC_BYTES, behind),
+        failedSymbol(this.block, this.#number, behind),
+      ),
     );
   }
 

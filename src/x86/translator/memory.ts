@@ -10,6 +10,7 @@ import { type RuntimeImports, type Size, storeBySize } from '../semantics/emitte
 import type { Group, Member, Memberships } from './groups.ts';
 import { type FlagState, RegionState } from './state.ts';
 import type { Steadiness } from './steadiness.ts';
+import { REGION_SYMBOL } from './symbols.ts';
 
 const PAGE_OFFSET = 0xfff;
 const PAGE_MASK = w.i64(-4096);
@@ -213,7 +214,10 @@ export abstract class RegionMemory extends RegionState {
         (address) => f.set(target, address),
         () => {
           const kind = !group.write ? 0 : write ? 1 : 2;
-          f.set(target, this.rt('groupSlow', low, w.i32(span), w.i32(kind), w.i32(this.#options.id)));
+          f.set(
+            target,
+            this.rt('groupSlow', low, w.i32(span), w.i32(kind), w.symbol(this.#options.id, REGION_SYMBOL)),
+          );
           if (!this.#options.scattered) this.failIf(w.eqz(target));
         },
       );

@@ -14,6 +14,9 @@ import { importRuntime } from '../semantics/runtime-functions.ts';
 import { makeChain } from './chain.ts';
 import { RegionEmitter } from './emitter.ts';
 import { RegionListing } from './listing.ts';
+import type { RegionStore } from './kept-region.ts';
+import { KeptRegions } from './kept-regions.ts';
+import { type Plan, planOf } from './plan.ts';
 import { type Selection, selectRegion } from './region.ts';
 import { type Entries, writeRegion } from './write-region.ts';
 
@@ -35,13 +38,18 @@ const MAX_MODULES = 8192;
 
 /** A region that is written, and is still to be compiled. */
 interface Written {
-  readonly selection: Selection;
+  readonly plan: Plan;
   readonly entries: Entries;
   readonly index: number;
   /** Its name in the module. */
   readonly name: string;
   readonly scattered: boolean;
   readonly patient: boolean;
+}
+
+/** What the functions of a module call, by index. */
+interface Imports extends ReturnType<typeof importRuntime> {
+  readonly chain: number;
 }
 
 export interface TranslatorOptions {
@@ -55,6 +63,8 @@ export interface TranslatorOptions {
   readonly maxModules?: number | undefined;
   /** Compiles a module elsewhere; without it the machine's thread does, and what was translated is in use at once. */
   readonly compile?: ((code: Uint8Array) => Promise<WebAssembly.Module>) | undefined;
+  /** Regions of earlier runs, and for later ones. */
+  readonly store?: RegionStore | undefined;
 }
 
 export class Translator {
@@ -66,7 +76,7 @@ export class Translator {
   readonly #listings: { readonly in: TracePoint; readonly op: TracePoint; readonly out: TracePoint };
   readonly #batch: number;
   readonly #chain: () => number;
-  #queue: Selection[] = [];
+  #queue: Plan[] = [];
   /** The blocks that the regions of the queue consist of. */
   readonly #waiting = new Set<Block>();
   /** Where the code of a batch's functions is written. */
@@ -80,6 +90,7 @@ export class Translator {
   readonly #maxModules: number;
   readonly #compile: TranslatorOptions['compile'];
   readonly #tracer: Tracer;
+  readonly #kept: KeptRegions | undefined;
   /** The blocks of regions that are being compiled elsewhere. */
   readonly #inFlight = new Set<Block>();
   /** Regions whose code had changed when they were compiled. */
@@ -110,12 +121,15 @@ export class Translator {
       out: tracer.point('cpu.translate.out'),
     };
     this.#chain = makeChain(engine);
+    if (options.store !== undefined) this.#kept = new KeptRegions(options.store, cache, engine.runtime);
   }
 
   stats(): Record<string, number> {
     return {
       regions: this.regions,
       regionsCompiledTooLate: this.#late,
+      regionsKept: this.#kept?.kept ?? 0,
+      regionsUsedAgain: this.#kept?.used ?? 0,
       regionModules: this.modules,
       regionInstructions: this.instructions,
       regionBytes: this.bytes,
@@ -142,12 +156,24 @@ export class Translator {
       return;
     }
     // chosen now: how the neighbouring pages are mapped may be another thing later
-    const selection = selectRegion(this.#cache, hot, linear, (distance) => this.#mapped(linear, distance));
-    if (selection === undefined) return;
-    this.#queue.push(selection);
-    for (const { block } of selection.blocks) this.#waiting.add(block);
+    const plan = this.#plan(hot, linear);
+    if (plan === undefined) return;
+    this.#queue.push(plan);
+    for (const block of plan.blocks) this.#waiting.add(block);
     this.#cache.countAgain(hot, REMINDER);
     if (this.#queue.length >= this.#batch) this.flush(MAX_PAUSE);
+  }
+
+  #plan(hot: Block, linear: bigint): Plan | undefined {
+    const mapped = (distance: number): number => this.#mapped(linear, distance);
+    const kept = this.#listing ? undefined : this.#kept?.find(hot, linear, mapped);
+    if (kept !== undefined) return kept;
+    if (!hot.counted) {
+      this.#cache.countAgain(hot, this.#cache.hotThreshold - this.#cache.firstThreshold);
+      return undefined;
+    }
+    const selection = selectRegion(this.#cache, hot, linear, mapped);
+    return selection === undefined ? undefined : planOf(selection);
   }
 
   /** Physical page of the page `distance` away from `linear`, if the TLB has it for execution; else -1. */
@@ -183,49 +209,33 @@ export class Translator {
     this.#interpreted = 0;
     const module = new ModuleBuilder();
     module.importMemory(this.#engine.memoryImport);
-    const { runtime, helpers } = importRuntime(module);
-    const chain = module.importFunction('env', 'chain', [], 'i32');
+    const imports = {
+      ...importRuntime(module),
+      chain: module.importFunction('env', 'chain', [], 'i32'),
+    };
     const batch: Written[] = [];
     const taken = new Set<Block>();
-    for (const [at, selection] of queue.entries()) {
+    for (const [at, plan] of queue.entries()) {
       if (batch.length > 0 && this.#now() - began > limit) {
         this.#queue = queue.slice(at);
-        for (const { blocks } of this.#queue) for (const { block } of blocks) this.#waiting.add(block);
+        for (const { blocks } of this.#queue) for (const block of blocks) this.#waiting.add(block);
         this.#waited = MAX_WAIT;
         break;
       }
-      const { hot, blocks } = selection;
+      const { hot, blocks } = plan;
       if (taken.has(hot) || hot.region !== undefined || this.#inFlight.has(hot)) continue;
-      if (!this.#isUnchanged(selection)) continue;
-      const index = this.#engine.allocate(null);
-      const { scattered } = hot;
-      const patient = hot.patient || scattered;
-      const code = (this.#code[batch.length] ??= new ByteWriter(8192));
-      const f = new FunctionBuilder(['i32', 'i64'], 'i32', code);
-      f.marking = this.#listings.out.on;
-      const entries = writeRegion(
-        f,
-        new RegionEmitter(f, runtime, helpers, {
-          countCalls: this.#countCalls,
-          id: index,
-          scattered,
-          patient,
-        }),
-        selection,
-        chain,
-      );
-      const name = `r${batch.length}`;
-      module.addFunction(name, ['i32', 'i64'], 'i32', f);
-      batch.push({ selection, entries, index, name, scattered, patient });
-      for (const { block } of blocks) taken.add(block);
-      this.#list(selection, entries, f, module);
+      if (!this.#isUnchanged(plan)) continue;
+      const written = this.#write(plan, module, batch.length, imports);
+      if (written === undefined) continue;
+      batch.push(written);
+      for (const block of blocks) taken.add(block);
       if (this.#trace.on)
         this.#trace.emit({
-          address: BigInt.asUintN(64, selection.linear),
+          address: BigInt.asUintN(64, plan.linear),
           physical: hot.physical,
-          pages: selection.pages.size,
+          pages: plan.pages.length,
           blocks: blocks.length,
-          instructions: blocks.reduce((sum, { insns }) => sum + insns.length, 0),
+          instructions: plan.instructions,
         });
     }
     if (batch.length === 0) return;
@@ -239,6 +249,34 @@ export class Translator {
       this.#use(batch, compiled);
     } else void this.#compileElsewhere(this.#compile(code), batch, taken);
     this.#longest = Math.max(this.#longest, this.#now() - began);
+  }
+
+  /** Puts a region into the module, as its function number `position`; undefined for a kept one that is damaged. */
+  #write(plan: Plan, module: ModuleBuilder, position: number, imports: Imports): Written | undefined {
+    const index = this.#engine.allocate(null);
+    const name = `r${position}`;
+    if (plan.kept !== undefined) {
+      const { scattered, patient, entries } = plan.kept;
+      const source = this.#kept!.source(plan.kept, { ...plan, index }, imports);
+      if (source === undefined) {
+        this.#engine.release(index);
+        return undefined;
+      }
+      module.addFunction(name, ['i32', 'i64'], 'i32', source);
+      return { plan, entries, index, name, scattered, patient };
+    }
+    const { scattered, patient } = plan.hot;
+    const code = (this.#code[position] ??= new ByteWriter(8192));
+    const f = new FunctionBuilder(['i32', 'i64'], 'i32', code);
+    f.marking = this.#listings.out.on;
+    const { runtime, helpers, chain } = imports;
+    const options = { countCalls: this.#countCalls, id: index, scattered, patient };
+    const emitter = new RegionEmitter(f, runtime, helpers, options);
+    const entries = writeRegion(f, emitter, plan.selection, chain);
+    module.addFunction(name, ['i32', 'i64'], 'i32', f);
+    this.#list(plan.selection, entries, f, module);
+    this.#kept?.keep(plan.selection, { scattered, patient }, entries, f.written(), module);
+    return { plan, entries, index, name, scattered, patient };
   }
 
   /** The guest goes on meanwhile, in the interpreter. No region runs when a promise is fulfilled. */
@@ -255,7 +293,7 @@ export class Translator {
       this.#tracer.warn('cpu', `a translation is not used: ${(error as Error).message}`);
     }
     for (const block of blocks) this.#inFlight.delete(block);
-    const current = module === undefined ? [] : batch.filter(({ selection }) => this.#isUnchanged(selection));
+    const current = module === undefined ? [] : batch.filter(({ plan }) => this.#isUnchanged(plan));
     for (const one of batch) if (!current.includes(one)) this.#engine.release(one.index);
     if (module === undefined) return;
     this.#late += batch.length - current.length;
@@ -266,13 +304,13 @@ export class Translator {
   #use(batch: readonly Written[], module: WebAssembly.Module): void {
     const began = this.#now();
     const exports = this.#engine.instantiateModule(module, { chain: this.#chain });
-    for (const { selection, entries, index, name, scattered, patient } of batch) {
-      const blocks = selection.blocks.map(({ block }) => block);
+    for (const { plan, entries, index, name, scattered, patient } of batch) {
+      const { blocks, pages, instructions } = plan;
       const region: Region = {
         index,
-        pages: [...selection.pages.values()],
+        pages,
         blocks,
-        instructions: selection.blocks.reduce((sum, { insns }) => sum + insns.length, 0),
+        instructions,
         remapped: 0,
         expectsScattered: scattered,
         scattered: 0,
@@ -289,16 +327,21 @@ export class Translator {
   }
 
   /** False when its code has changed since it was chosen: what is left of that may become hot again. */
-  #isUnchanged({ blocks }: Selection): boolean {
-    if (blocks.every(({ block }) => this.#isCurrent(block))) return true;
-    for (const { block } of blocks)
+  #isUnchanged({ blocks }: Plan): boolean {
+    if (blocks.every((block) => this.#isCurrent(block))) return true;
+    for (const block of blocks)
       if (block.region === undefined && this.#isCurrent(block)) this.#cache.countAgain(block);
     return false;
   }
 
+  get #listing(): boolean {
+    const { in: guestCode, op, out } = this.#listings;
+    return guestCode.on || op.on || out.on;
+  }
+
   #list(selection: Selection, entries: Entries, f: FunctionBuilder, module: ModuleBuilder): void {
     const points = this.#listings;
-    if (!points.in.on && !points.op.on && !points.out.on) return;
+    if (!this.#listing) return;
     const { linear } = selection;
     const address = BigInt.asUintN(64, linear);
     const listing = new RegionListing(this.#engine.memory.buffer, selection, linear);

@@ -15,6 +15,7 @@ import type { RegionBlock, Selection } from './region.ts';
 import type { FlagState } from './state.ts';
 import { type Steadiness, steadinessOf } from './steadiness.ts';
 import { type Item, type Loop, structure } from './structure.ts';
+import { pageSymbol } from './symbols.ts';
 
 /** A return is compared with this many return sites inside the region. */
 const MAX_RETURN_SITES = 6;
@@ -70,7 +71,6 @@ class RegionWriter {
     this.#returnSites = selection.sites.slice(0, MAX_RETURN_SITES);
     if (this.#blocks.some(({ page }) => page !== 0)) e.pageLocal = f.local('i64');
     this.#next = f.local('i32');
-    e.nearRecord = this.#blocks[0]!.block.address;
     this.#exitStatus = f.local('i32');
   }
 
@@ -150,8 +150,9 @@ class RegionWriter {
     }
     if (pages.size > 1)
       f.ifRarely(w.and(f.param(0), L.ENTRY_CHECK), () => {
-        for (const [page, physical] of pages) {
-          const same = e.rt('pageIs', w.add(e.vbase, w.i64(page)), w.i32(physical));
+        for (const [number, [page, physical]] of [...pages].entries()) {
+          const here = w.symbol(physical, pageSymbol(number));
+          const same = e.rt('pageIs', w.add(e.vbase, w.i64(page)), here);
           f.if(w.eqz(same), () => f.return(w.i32(L.REMAPPED)));
         }
       });
@@ -284,13 +285,13 @@ class RegionWriter {
       },
     };
     const { insns } = region;
-    const records = region.block.address + L.BLOCK_HEADER;
+    e.block = this.#position.get(region.offset)!;
+    e.records = region.block.address + L.BLOCK_HEADER;
     e.beginBlock(region.page, flags, steadiness);
     if (e.pageLocal !== undefined) f.set(e.pageLocal, w.i64(region.page));
     f.set(e.budget, w.sub(e.budget, insns.length));
     const groups = groupAccesses(insns, region.page);
-    for (let k = 0; k < insns.length; k++)
-      e.translate(insns[k]!, insns.length - k, records + k * L.REC_BYTES, groups[k]);
+    for (let k = 0; k < insns.length; k++) e.translate(insns[k]!, insns.length - k, k, groups[k]);
     if (region.fallsTo !== undefined) {
       e.storeFlagKind();
       e.flow.goto(region.fallsTo, holdsInterrupts(insns.at(-1)!));
