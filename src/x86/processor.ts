@@ -118,7 +118,7 @@ export class Processor implements CpuInterface {
       countCalls: options.countCalls,
       maxModules: options.maxModules,
       compile: options.compile,
-      store: options.store,
+      store: Number.isFinite(threshold) ? options.store : undefined,
     });
     this.guestMemory.onWrite((gpa, length) => this.code.written(gpa, length));
     this.#run = this.engine.runtime.run as unknown as () => number;

@@ -1,10 +1,12 @@
 /**
  * Translated code in a file, from one run of the program to the next: whatever ran often under any machine is translated
  * at once when it comes again. One file for each build of Paravane and kind of processor, in the user's cache folder, only
- * added to, by any number of machines at a time. What is damaged is as good as not there.
+ * added to, by any number of machines at a time. What is damaged is as good as not there. What it holds is run, within
+ * the machine's WebAssembly memory: only files of the user's own are read.
  */
 import * as fs from 'node:fs';
 import { join } from 'node:path';
+import { HostError } from '../../core/errors.ts';
 import type { RegionStore } from '../../x86/translator/kept-region.ts';
 import { PACKAGE_ROOT } from './package-root.ts';
 import { cacheFolder } from './process.ts';
@@ -13,9 +15,8 @@ import { cacheFolder } from './process.ts';
 const HEADER = 12;
 /** The most that a region takes: it has at most 128 instructions. */
 const MAX_REGION = 1 << 20;
-/** Bytes of a file at which the next machine begins it anew with what was added last. */
-const MAX_FILE = 64 << 20;
-const REMAINS = 32 << 20;
+/** In bytes: what a file may take, from where on the next machine begins it anew, and with how much of what was added last. */
+const BOUNDS = { most: 64 << 20, full: 48 << 20, remains: 32 << 20 } as const;
 /** How many regions with one key are looked at. */
 const MAX_ALIKE = 4;
 /** Bytes that wait to be written. */
@@ -23,10 +24,13 @@ const MAX_PENDING = 1 << 18;
 const CHUNK = 1 << 20;
 /** Files of other builds go when nobody has used them for so long (30 days, in milliseconds). */
 const MAX_AGE = 30 * 24 * 3600 * 1000;
+/** The most that they take together: who changes Paravane makes a new build every few minutes. */
+const MAX_FOLDER = 256 << 20;
 
 interface Known {
   readonly at: number;
   readonly length: number;
+  readonly sum: number;
 }
 
 export class TranslationFile implements RegionStore {
@@ -38,19 +42,35 @@ export class TranslationFile implements RegionStore {
   readonly #added = new Set<number>();
   /** Where the last whole region ends. */
   #end = 0;
+  readonly #most: number;
+  /** The file has got all that it may, or all that the disk has room for. */
+  #full = false;
 
-  /** @throws Error when the file can be neither opened nor made */
-  constructor(path: string, limit = MAX_FILE, remains = REMAINS) {
+  /** @throws Error when the file can be neither opened nor made, or is not the user's own */
+  constructor(path: string, bounds: { readonly [Name in keyof typeof BOUNDS]: number } = BOUNDS) {
+    this.#most = bounds.most;
     this.#fd = fs.openSync(path, 'a+', 0o600);
-    const { size } = fs.fstatSync(this.#fd);
-    this.#scan(size);
-    // only the end of a process in the midst of writing leaves less than it began
-    if (this.#end === size && size <= limit) return;
-    const kept = fs.openSync(this.#rewrite(path, remains), 'a+', 0o600);
-    fs.closeSync(this.#fd);
-    this.#fd = kept;
+    try {
+      const { size, uid } = fs.fstatSync(this.#fd);
+      if (process.getuid !== undefined && uid !== process.getuid())
+        throw new HostError(`${path} is not ours`);
+      this.#scan(size);
+      // only the end of a process in the midst of writing leaves less than it began
+      if (this.#end === size && size <= bounds.full) {
+        // in use, though nothing may be added
+        const now = Date.now() / 1000;
+        fs.futimesSync(this.#fd, now, now);
+        return;
+      }
+      const kept = fs.openSync(this.#rewrite(path, bounds.remains), 'a+', 0o600);
+      fs.closeSync(this.#fd);
+      this.#fd = kept;
+    } catch (error) {
+      fs.closeSync(this.#fd);
+      throw error;
+    }
     this.#known.clear();
-    this.#scan(fs.fstatSync(kept).size);
+    this.#scan(fs.fstatSync(this.#fd).size);
   }
 
   /** Finds where the regions are. */
@@ -65,9 +85,11 @@ export class TranslationFile implements RegionStore {
         filled = fs.readSync(this.#fd, chunk, 0, CHUNK, from);
         if (filled < HEADER) return;
       }
-      const length = chunk.getUint32(this.#end - from, true);
+      const header = this.#end - from;
+      const length = chunk.getUint32(header, true);
       if (length > MAX_REGION || this.#end + HEADER + length > size) return;
-      this.#note(chunk.getUint32(this.#end - from + 4, true), { at: this.#end, length });
+      const sum = chunk.getUint32(header + 8, true);
+      this.#note(chunk.getUint32(header + 4, true), { at: this.#end, length, sum });
       this.#end += HEADER + length;
     }
   }
@@ -99,28 +121,37 @@ export class TranslationFile implements RegionStore {
         fs.readSync(this.#fd, whole, 0, whole.length, at);
         fs.writeSync(out, whole);
       }
+      fs.renameSync(fresh, path);
+    } catch (error) {
+      fs.rmSync(fresh, { force: true });
+      throw error;
     } finally {
       fs.closeSync(out);
     }
-    fs.renameSync(fresh, path);
     return path;
   }
 
   find(key: number): readonly Uint8Array[] {
     const found: Uint8Array[] = [];
-    for (const { at, length } of this.#known.get(key) ?? []) {
-      const whole = new Uint8Array(HEADER + length);
-      if (fs.readSync(this.#fd, whole, 0, whole.length, at) < whole.length) continue;
-      const region = whole.subarray(HEADER);
-      if (new DataView(whole.buffer).getUint32(8, true) === checksum(region)) found.push(region);
+    for (const { at, length, sum } of this.#known.get(key) ?? []) {
+      const region = new Uint8Array(length);
+      try {
+        if (fs.readSync(this.#fd, region, 0, length, at + HEADER) < length) continue;
+      } catch {
+        // the disk fails: what it held is not there
+        continue;
+      }
+      if (sum === checksum(region)) found.push(region);
     }
     return found;
   }
 
   keep(key: number, region: Uint8Array): void {
     const sum = checksum(region);
-    if (region.length > MAX_REGION || this.#added.has(sum)) return;
+    if (region.length > MAX_REGION || this.#added.has(sum) || this.#full) return;
     this.#added.add(sum);
+    // one that was there, but not found in time: not all of its code was
+    if (this.#known.get(key)?.some((known) => known.sum === sum)) return;
     const whole = new Uint8Array(HEADER + region.length);
     const view = new DataView(whole.buffer);
     view.setUint32(0, region.length, true);
@@ -139,10 +170,12 @@ export class TranslationFile implements RegionStore {
     this.#pending = [];
     this.#pendingBytes = 0;
     try {
+      this.#full = fs.fstatSync(this.#fd).size + all.length > this.#most;
+      if (this.#full) return;
       // one write, so that those of several machines follow on each other
-      fs.writeSync(this.#fd, all);
+      this.#full = fs.writeSync(this.#fd, all) < all.length;
     } catch {
-      // no room
+      this.#full = true;
     }
   }
 }
@@ -154,11 +187,24 @@ function checksum(bytes: Uint8Array): number {
   return hash >>> 0;
 }
 
-/** Removes what builds that are no longer used have left. */
-function removeOld(folder: string, now = Date.now()): void {
-  for (const name of fs.readdirSync(folder)) {
-    const path = join(folder, name);
-    if (now - fs.statSync(path).mtimeMs > MAX_AGE) fs.rmSync(path);
+/**
+ * Removes what builds that are no longer used have left: what is old, and the oldest of what takes too much room.
+ * @param used the file of this build
+ */
+export function removeOld(folder: string, used: string, room = MAX_FOLDER, now = Date.now()): void {
+  const others = fs
+    .readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name !== used)
+    .flatMap(({ name }) => {
+      const path = join(folder, name);
+      const stat = fs.statSync(path, { throwIfNoEntry: false });
+      return stat === undefined ? [] : [{ path, size: stat.size, time: stat.mtimeMs }];
+    })
+    .sort((a, b) => b.time - a.time);
+  let bytes = 0;
+  for (const { path, size, time } of others) {
+    bytes += size;
+    if (bytes > room || now - time > MAX_AGE) fs.rmSync(path, { force: true });
   }
 }
 
@@ -171,9 +217,11 @@ export function keptTranslations(): (kind: string) => RegionStore | undefined {
     try {
       // other builds do not understand its translations
       const build = fs.readFileSync(join(PACKAGE_ROOT, 'dist/.built'), 'latin1');
+      if (build === '') return undefined;
       const folder = cacheFolder('translations');
-      removeOld(folder);
-      const file = new TranslationFile(join(folder, `${build}-${kind}`));
+      const name = `${build}-${kind}`;
+      removeOld(folder, name);
+      const file = new TranslationFile(join(folder, name));
       process.on('exit', () => file.flush());
       return file;
     } catch {

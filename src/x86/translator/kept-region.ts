@@ -143,7 +143,11 @@ export function decodeRegion(bytes: Uint8Array): KeptRegion {
   const flags = r.unsigned();
   const instructions = r.unsigned();
   const pages: number[] = [];
-  for (let left = r.unsigned(); left > 0; left--) pages.push(r.signed());
+  for (let left = r.unsigned(); left > 0; left--) {
+    const page = r.signed();
+    if (page % PAGE !== 0) throw new RangeError('a kept region has a page that is none');
+    pages.push(page);
+  }
   const blocks: KeptBlock[] = [];
   const entries = new Set<number>();
   for (let left = r.unsigned(); left > 0; left--) {
@@ -158,7 +162,13 @@ export function decodeRegion(bytes: Uint8Array): KeptRegion {
   let last = 0;
   for (let left = r.unsigned(); left > 0; left--) hints.push((last += r.unsigned()));
   const fixups: number[] = [];
-  for (let left = r.unsigned(); left > 0; left -= 2) fixups.push(r.signed(), r.signed());
+  for (let left = r.unsigned(); left > 0; left -= 2) {
+    const at = r.signed();
+    const what = r.signed();
+    if (at < 0 || at + (what <= CALLED ? 2 : 5) > body.length)
+      throw new RangeError('a kept region has a symbol outside of its code');
+    fixups.push(at, what);
+  }
   return {
     mode,
     hot,

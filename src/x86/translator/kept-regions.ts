@@ -35,7 +35,9 @@ export class KeptRegions {
   /** Functions that regions import: kept regions have their numbers. */
   readonly #names: readonly string[];
   readonly #numbers: ReadonlyMap<string, number>;
-  /** Regions that were handed on, and that were found. */
+  /** False when a region of the store could not be used though its code is here: then none is. */
+  #trusted = true;
+  /** Regions that were handed on, and that were found and came into use. */
   kept = 0;
   used = 0;
 
@@ -49,6 +51,7 @@ export class KeptRegions {
 
   /** A kept region for this block, if there is one and all of its code is where it was. */
   find(hot: Block, linear: bigint, mapped: (distance: number) => number): Plan | undefined {
+    if (!this.#trusted) return undefined;
     for (const bytes of this.#store.find(this.#cache.keyOf(hot))) {
       let kept: KeptRegion;
       try {
@@ -65,6 +68,11 @@ export class KeptRegions {
     return undefined;
   }
 
+  /** For a store that gives what is no code: what is kept from now on comes before that in later runs. */
+  distrust(): void {
+    this.#trusted = false;
+  }
+
   /** The function of a kept region, made to fit here; undefined when it is damaged. */
   source(
     kept: KeptRegion,
@@ -79,9 +87,9 @@ export class KeptRegions {
         return name in RUNTIME_FUNCTIONS ? runtime(name as RuntimeFunction) : helpers(name);
       });
     } catch {
+      this.distrust();
       return undefined;
     }
-    this.used++;
     return functionAgain(kept.written);
   }
 

@@ -157,7 +157,8 @@ export class Translator {
     }
     // chosen now: how the neighbouring pages are mapped may be another thing later
     const plan = this.#plan(hot, linear);
-    if (plan === undefined) return;
+    // to look for a region decodes its code, for which all other code may have been forgotten
+    if (plan === undefined || !this.#isCurrent(hot)) return;
     this.#queue.push(plan);
     for (const block of plan.blocks) this.#waiting.add(block);
     this.#cache.countAgain(hot, REMINDER);
@@ -168,6 +169,7 @@ export class Translator {
     const mapped = (distance: number): number => this.#mapped(linear, distance);
     const kept = this.#listing ? undefined : this.#kept?.find(hot, linear, mapped);
     if (kept !== undefined) return kept;
+    if (!this.#isCurrent(hot)) return undefined;
     if (!hot.counted) {
       this.#cache.countAgain(hot, this.#cache.hotThreshold - this.#cache.firstThreshold);
       return undefined;
@@ -244,9 +246,9 @@ export class Translator {
     const written = this.#now();
     this.#writing += written - began;
     if (this.#compile === undefined) {
-      const compiled = new WebAssembly.Module(code as BufferSource);
+      const compiled = this.#compileHere(code, batch);
       this.#compiling += this.#now() - written;
-      this.#use(batch, compiled);
+      if (compiled !== undefined) this.#use(batch, compiled);
     } else void this.#compileElsewhere(this.#compile(code), batch, taken);
     this.#longest = Math.max(this.#longest, this.#now() - began);
   }
@@ -279,6 +281,25 @@ export class Translator {
     return { plan, entries, index, name, scattered, patient };
   }
 
+  /** @throws CompileError unless a region of another day may be to blame */
+  #compileHere(code: Uint8Array, batch: readonly Written[]): WebAssembly.Module | undefined {
+    try {
+      return new WebAssembly.Module(code as BufferSource);
+    } catch (error) {
+      if (!this.#distrust(batch)) throw error;
+      this.#tracer.warn('cpu', `translations of earlier runs are not used: ${(error as Error).message}`);
+      for (const { index } of batch) this.#engine.release(index);
+      return undefined;
+    }
+  }
+
+  /** For a module that V8 does not take: whether regions of earlier runs are in it, which are not used any more then. */
+  #distrust(batch: readonly Written[]): boolean {
+    if (batch.every(({ plan }) => plan.kept === undefined)) return false;
+    this.#kept?.distrust();
+    return true;
+  }
+
   /** The guest goes on meanwhile, in the interpreter. No region runs when a promise is fulfilled. */
   async #compileElsewhere(
     compiled: Promise<WebAssembly.Module>,
@@ -291,6 +312,7 @@ export class Translator {
       module = await compiled;
     } catch (error) {
       this.#tracer.warn('cpu', `a translation is not used: ${(error as Error).message}`);
+      this.#distrust(batch);
     }
     for (const block of blocks) this.#inFlight.delete(block);
     const current = module === undefined ? [] : batch.filter(({ plan }) => this.#isUnchanged(plan));
@@ -305,7 +327,8 @@ export class Translator {
     const began = this.#now();
     const exports = this.#engine.instantiateModule(module, { chain: this.#chain });
     for (const { plan, entries, index, name, scattered, patient } of batch) {
-      const { blocks, pages, instructions } = plan;
+      const { blocks, pages, instructions, kept } = plan;
+      if (kept !== undefined) this.#kept!.used++;
       const region: Region = {
         index,
         pages,
