@@ -1,6 +1,6 @@
 /** What is packed into a block's number comes out again, whatever else is in it. */
 import { describe, expect, it } from 'vitest';
-import { Block } from './block.ts';
+import { Block, shapeOf } from './block.ts';
 
 describe('a block', () => {
   it('tells what was decoded', () => {
@@ -13,7 +13,13 @@ describe('a block', () => {
             ['transfer', false],
             ['transfer', true],
           ] as const) {
-            const block = new Block(0x1_2345_6fff, mode, 4096, instructions, bytes, 7, end, indirect);
+            const block = new Block(
+              0x1_2345_6fff,
+              mode,
+              4096,
+              shapeOf(instructions, bytes, end, indirect),
+              7,
+            );
             const told = { mode, instructions, end, indirect, extent: 0xfff + bytes };
             const is = (counted: boolean, warm: boolean, patient: boolean, scattered: boolean): void =>
               expect(block).toMatchObject({ ...told, counted, warm, patient, scattered });

@@ -3,13 +3,14 @@
  * known of one when it is decoded is kept in one small number, which V8 does not give an object of its own.
  */
 import type { BlockEnd } from './decode/block-decoder.ts';
+import * as L from './layout.ts';
 
-/** What the number says, from its lowest bits on: instructions (at most 64), bytes (at most 975), and so forth. */
-const INSTRUCTIONS = 127;
-const BYTES_SHIFT = 7;
-const BYTES = 1023;
-const END_SHIFT = 17;
-const END = 3;
+/** What the number says: from its lowest bits on the shape as in the block's header (layout.ts), then as follows. */
+const INSTRUCTIONS = L.SHAPE_INSNS;
+const BYTES_SHIFT = L.SHAPE_BYTES_SHIFT;
+const BYTES = L.SHAPE_BYTES;
+const END_SHIFT = L.SHAPE_END_SHIFT;
+const END = L.SHAPE_END;
 /** Three bits for one of these, each of which goes with what stands before it. */
 const STATE_SHIFT = 19;
 const STATE = 7;
@@ -20,9 +21,17 @@ const SCATTERED = 4;
 /** Nine bits of MODE, so that 31 are in use. */
 const MODE_SHIFT = 22;
 
-const ENDS: readonly BlockEnd[] = ['continue', 'invalid', 'transfer'];
-/** Ends with a jump or call whose target is in a register or in memory. */
-const INDIRECT = 3;
+const ENDS: readonly BlockEnd[] = ['continue', 'invalid', 'transfer', 'transfer'];
+
+/**
+ * The shape of a block.
+ * @param bytes that it depends on, from its first on
+ * @param indirect it ends with a jump or call whose target is in a register or in memory
+ */
+export function shapeOf(instructions: number, bytes: number, end: BlockEnd, indirect: boolean): number {
+  const ending = indirect ? L.BLOCK_ENDS_INDIRECT : ENDS.indexOf(end);
+  return instructions | (bytes << BYTES_SHIFT) | (ending << END_SHIFT);
+}
 
 export class Block {
   readonly physical: number;
@@ -34,22 +43,12 @@ export class Block {
   region: RegionEntry | undefined = undefined;
   #bits: number;
 
-  /** @param bytes that the block depends on, from its first on */
-  constructor(
-    physical: number,
-    mode: number,
-    address: number,
-    instructions: number,
-    bytes: number,
-    nextPage: number,
-    end: BlockEnd,
-    indirect: boolean,
-  ) {
+  /** @param shape see `shapeOf` */
+  constructor(physical: number, mode: number, address: number, shape: number, nextPage: number) {
     this.physical = physical;
     this.address = address;
     this.nextPage = nextPage;
-    const ending = indirect ? INDIRECT : ENDS.indexOf(end);
-    this.#bits = instructions | (bytes << BYTES_SHIFT) | (ending << END_SHIFT) | (mode << MODE_SHIFT);
+    this.#bits = shape | (mode << MODE_SHIFT);
   }
 
   get mode(): number {
@@ -66,12 +65,12 @@ export class Block {
   }
 
   get end(): BlockEnd {
-    return ENDS[(this.#bits >>> END_SHIFT) & END] ?? 'transfer';
+    return ENDS[(this.#bits >>> END_SHIFT) & END]!;
   }
 
   /** It ends with a jump or call whose target is in a register or in memory; the last ones are noted (TARGETS). */
   get indirect(): boolean {
-    return ((this.#bits >>> END_SHIFT) & END) === INDIRECT;
+    return ((this.#bits >>> END_SHIFT) & END) === L.BLOCK_ENDS_INDIRECT;
   }
 
   get #state(): number {

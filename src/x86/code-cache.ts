@@ -3,8 +3,8 @@
  * translator), the dispatcher's hash, and what must go when code is overwritten. Nothing here depends on where code
  * is mapped: records count from the page, so one copy serves all address spaces.
  */
-import { Block, type Region } from './block.ts';
-import { BlockDecoder, MAX_BLOCK_BYTES } from './decode/block-decoder.ts';
+import { Block, type Region, shapeOf } from './block.ts';
+import { BlockDecoder } from './decode/block-decoder.ts';
 import { type Decoder, MAX_LENGTH } from './decode/decode.ts';
 import type { FormRuntime } from './decode/forms.ts';
 import type { Insn } from './decode/insn.ts';
@@ -52,9 +52,7 @@ export class CodeCache {
   readonly #pages = new Map<number, CodePage>();
   /** Executions after which a block is hot. */
   readonly hotThreshold: number;
-  /** Executions after which a new block is said to be hot for the first time, to be looked for among kept regions. */
-  firstThreshold: number;
-  #next = L.RECORDS;
+  #firstThreshold = 0;
   readonly #byIndex = new Map<number, Region>();
   /** Regions taken out of use; their table slots are given back when no region can be running. */
   readonly #retired = new Set<Region>();
@@ -62,8 +60,6 @@ export class CodeCache {
   /** Modules of regions made since all code was forgotten last. */
   modules = 0;
   flushes = 0;
-  blocksDecoded = 0;
-  insnsDecoded = 0;
   /** Writes that changed code, and what they took with them. */
   invalidations = 0;
   blocksDropped = 0;
@@ -80,6 +76,25 @@ export class CodeCache {
     this.#decoder = new BlockDecoder(buffer, engine.runtime as unknown as FormRuntime, decoder, handlers);
     this.hotThreshold = hotThreshold;
     this.firstThreshold = hotThreshold;
+    this.#view.setUint32(L.RECORDS_NEXT, L.RECORDS, true);
+  }
+
+  /** Executions after which a new block is said to be hot for the first time, to be looked for among kept regions. */
+  get firstThreshold(): number {
+    return this.#firstThreshold;
+  }
+
+  set firstThreshold(executions: number) {
+    this.#firstThreshold = executions;
+    this.#view.setInt32(L.FIRST_COUNTDOWN, executions, true);
+  }
+
+  get blocksDecoded(): number {
+    return this.#view.getUint32(L.STAT_BLOCKS, true);
+  }
+
+  get insnsDecoded(): number {
+    return this.#view.getUint32(L.STAT_BLOCK_INSNS, true);
   }
 
   /** Fills the hash entry (address in memory) for code at `physical`, decoding it first if need be. */
@@ -91,9 +106,7 @@ export class CodeCache {
 
   /** The block at `physical`; 'fault' when fetching it raised an exception. */
   block(physical: number, mode: number, linear: () => bigint): Block | 'fault' {
-    const page = Math.floor(physical / 4096);
-    const key = (physical & 4095) | (mode << 12);
-    const known = this.#pages.get(page)?.blocks.get(key);
+    const known = this.peek(physical, mode);
     if (known !== undefined) {
       if (known.nextPage < 0) return known;
       const second = this.#nextPhysicalPage(linear());
@@ -129,7 +142,47 @@ export class CodeCache {
   }
 
   peek(physical: number, mode: number): Block | undefined {
-    return this.#pages.get(Math.floor(physical / 4096))?.blocks.get((physical & 4095) | (mode << 12));
+    const page = Math.floor(physical / 4096);
+    const known = this.#pages.get(page)?.blocks.get((physical & 4095) | (mode << 12));
+    if (known !== undefined) return known;
+    const low = physical % 2 ** 32;
+    const high = Math.floor(physical / 2 ** 32) | (mode << (L.BLOCK_KEY_SHIFT - 32));
+    const view = this.#view;
+    for (let at = this.#firstOf(page); at !== 0; at = view.getUint32(at + L.BLOCK_NEXT, true))
+      if (
+        view.getUint32(at + L.BLOCK_KEY, true) === low &&
+        view.getInt32(at + L.BLOCK_KEY + 4, true) === high
+      )
+        return this.#adopt(at);
+    return undefined;
+  }
+
+  /** Header of the first block in the list of a page, or 0. */
+  #firstOf(page: number): number {
+    return page < this.#pageTable.length ? this.#view.getUint32(L.PAGE_BLOCKS + 4 * page, true) : 0;
+  }
+
+  /** Gives a block that the runtime has made an object. */
+  #adopt(address: number): Block {
+    const low = this.#view.getUint32(address + L.BLOCK_KEY, true);
+    const high = this.#view.getUint32(address + L.BLOCK_KEY + 4, true);
+    const physical = low + (high & 0xffff) * 2 ** 32;
+    const mode = high >>> 16;
+    const shape = this.#view.getUint32(address + L.BLOCK_SHAPE, true);
+    const block = new Block(physical, mode, address, shape, -1);
+    if (this.firstThreshold === this.hotThreshold) block.markCounted();
+    this.#pageOf(Math.floor(physical / 4096)).blocks.set((physical & 4095) | (mode << 12), block);
+    return block;
+  }
+
+  /** Gives all blocks of a page objects. */
+  #adoptAll(page: number): void {
+    const blocks = this.#pages.get(page)?.blocks;
+    for (let at = this.#firstOf(page); at !== 0; at = this.#view.getUint32(at + L.BLOCK_NEXT, true)) {
+      const low = this.#view.getUint32(at + L.BLOCK_KEY, true) & 4095;
+      const mode = this.#view.getUint32(at + L.BLOCK_KEY + 4, true) >>> 16;
+      if (blocks === undefined || !blocks.has(low | (mode << 12))) this.#adopt(at);
+    }
   }
 
   #nextPhysicalPage(linear: bigint): number {
@@ -210,8 +263,8 @@ export class CodeCache {
   #decode(physical: number, mode: number, linear: () => bigint): Block | 'fault' {
     const page = Math.floor(physical / 4096);
     const base = this.#pageAddress(page);
-    if (this.#next + L.BLOCK_HEADER + MAX_BLOCK_BYTES + 8 * L.TARGETS > L.RECORDS_END) this.flushAll();
-    const address = this.#next;
+    if (this.#view.getUint32(L.RECORDS_NEXT, true) + L.MAX_BLOCK_BYTES > L.RECORDS_END) this.flushAll();
+    const address = this.#view.getUint32(L.RECORDS_NEXT, true);
     const decoded = this.#decoder.decode(
       address + L.BLOCK_HEADER,
       base,
@@ -223,17 +276,17 @@ export class CodeCache {
     if (decoded === 'fault') return 'fault';
     const { instructions, end, nextPage, endOffset, recordsEnd } = decoded;
     let targets = 0;
-    this.#next = recordsEnd;
+    let behind = recordsEnd;
     if (decoded.indirect) {
       targets = recordsEnd;
       this.#bytes.fill(0, targets, targets + 8 * L.TARGETS);
-      this.#next += 8 * L.TARGETS;
+      behind += 8 * L.TARGETS;
     }
-    this.#next = (this.#next + 15) & ~15;
+    this.#view.setUint32(L.RECORDS_NEXT, (behind + 15) & ~15, true);
     this.#view.setInt32(address, this.firstThreshold, true);
-    this.#view.setUint32(address + 4, instructions, true);
-    setUint64(this.#view, address + 8, physical);
-    setUint64(this.#view, address + 16, nextPage < 0 ? 0 : nextPage * 4096 + 1);
+    this.#view.setUint32(address + L.BLOCK_KEY, physical % 2 ** 32, true);
+    this.#view.setUint32(address + L.BLOCK_KEY + 4, Math.floor(physical / 2 ** 32) | (mode << 16), true);
+    this.#view.setUint32(address + L.BLOCK_NEXT_PAGE, nextPage + 1, true);
     this.#view.setUint32(address + L.BLOCK_TARGETS, targets, true);
     this.#view.setUint32(address + L.BLOCK_STATE, nextPage < 0 ? 0 : 1, true);
     this.#view.setInt32(address + L.BLOCK_LINK + 8, L.NO_STAMP, true);
@@ -241,10 +294,12 @@ export class CodeCache {
     const last = end === 'invalid' ? endOffset + MAX_LENGTH : Math.max(endOffset, (physical & 4095) + 1);
     const extent = nextPage < 0 ? Math.min(last, 4096) : Math.max(last, 4097);
     const bytes = extent - (physical & 4095);
-    const block = new Block(physical, mode, address, instructions, bytes, nextPage, end, decoded.indirect);
+    const shape = shapeOf(instructions, bytes, end, decoded.indirect);
+    this.#view.setUint32(address + L.BLOCK_SHAPE, shape, true);
+    const block = new Block(physical, mode, address, shape, nextPage);
     if (this.firstThreshold === this.hotThreshold) block.markCounted();
-    this.blocksDecoded++;
-    this.insnsDecoded += instructions;
+    this.#view.setUint32(L.STAT_BLOCKS, this.blocksDecoded + 1, true);
+    this.#view.setUint32(L.STAT_BLOCK_INSNS, this.insnsDecoded + instructions, true);
     const { blocks } = this.#pageOf(page);
     const key = (physical & 4095) | (mode << 12);
     const before = blocks.get(key);
@@ -253,6 +308,7 @@ export class CodeCache {
     if (base !== 0) {
       // found again through either page
       if (nextPage >= 0) this.#pageOf(nextPage).blocks.set(crossingKey(block), block);
+      else (this.#engine.runtime.linkBlock as unknown as (address: number) => void)(address);
       this.#watch(block, page);
       if (nextPage >= 0) this.#watch(block, nextPage);
     }
@@ -380,6 +436,7 @@ export class CodeCache {
    * a block in them.
    */
   invalidate(page: number, from = 0, to = 4096): void {
+    this.#adoptAll(page);
     const code = this.#pages.get(page);
     if (code === undefined) {
       this.#unwatch(page);
@@ -431,7 +488,10 @@ export class CodeCache {
     const home = this.#pages.get(Math.floor(block.physical / 4096));
     const key = (block.physical & 4095) | (block.mode << 12);
     if (home?.blocks.get(key) === block) home.blocks.delete(key);
-    if (block.nextPage < 0) return;
+    if (block.nextPage < 0) {
+      (this.#engine.runtime.unlinkBlock as unknown as (address: number) => void)(block.address);
+      return;
+    }
     this.#forgetCrossing(block);
     if (home !== undefined) home.stale = true;
     const next = this.#pages.get(block.nextPage);
@@ -454,14 +514,16 @@ export class CodeCache {
   flushAll(): void {
     this.flushes++;
     this.modules = 0;
-    for (const [page, code] of this.#pages) {
-      this.#unwatch(page);
-      for (const region of code.regions) this.#retired.add(region);
-    }
+    for (const code of this.#pages.values()) for (const region of code.regions) this.#retired.add(region);
+    for (let page = 0; page < this.#pageTable.length; page++)
+      if ((this.#pageTable[page]! & L.PAGE_CODE) !== 0) {
+        this.#unwatch(page);
+        this.#view.setUint32(L.PAGE_BLOCKS + 4 * page, 0, true);
+      }
     this.#pages.clear();
     this.#newGeneration();
     this.#bytes.fill(0, L.HASH, L.HASH + L.HASH_ENTRIES * 16);
-    this.#next = L.RECORDS;
+    this.#view.setUint32(L.RECORDS_NEXT, L.RECORDS, true);
   }
 
   /** Gives back table slots of dropped regions; to be called when no region is running. */
@@ -499,7 +561,7 @@ export class CodeCache {
   }
 
   get recordBytes(): number {
-    return this.#next - L.RECORDS;
+    return this.#view.getUint32(L.RECORDS_NEXT, true) - L.RECORDS;
   }
 }
 
@@ -526,9 +588,4 @@ function dependsOn({ physical, extent, nextPage }: Block, page: number, from: nu
 /** Key of a block in the page that it runs into: no place in that page, and one for each block. */
 function crossingKey({ physical, mode }: Block): number {
   return -1 - (physical * 4096 + mode);
-}
-
-function setUint64(view: DataView, at: number, value: number): void {
-  view.setUint32(at, value % 0x1_0000_0000, true);
-  view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
 }

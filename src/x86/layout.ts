@@ -182,6 +182,15 @@ export const RMW_VA = 2624;
 export const RMW_SIZE = 2632;
 /** u32: header of the block that the interpreter runs; 0 = it is not to go on from one block to the next by itself. */
 export const INTERP_BLOCK = 2636;
+/** u32: where the next block goes in RECORDS. */
+export const RECORDS_NEXT = 2640;
+/** u32: handler of the record behind a block that runs on. */
+export const BLOCK_END_HANDLER = 2644;
+/** i32: what the countdown of a new block begins with. */
+export const FIRST_COUNTDOWN = 2648;
+/** u32 each: blocks decoded, and their instructions. */
+export const STAT_BLOCKS = 2652;
+export const STAT_BLOCK_INSNS = 2656;
 
 /** CPUID table: u32 count at CPUID_COUNT; entries of 6 u32 (leaf, subleaf or 0xffffffff for any, eax ebx ecx edx). */
 export const CPUID_COUNT = 2688;
@@ -347,12 +356,38 @@ export const HASH = 27262976;
 export const HASH_ENTRIES = 262144;
 export const HASH_BITS = 18;
 
+/** u32 for each guest-physical page: header of the first of the blocks that lie in it and in no other, or 0. */
+export const PAGE_BLOCKS = 31457280;
+
 /** Decoded records and block headers: a bump allocator, emptied as a whole. */
-export const RECORDS = 31457280;
+export const RECORDS = 39845888;
 export const RECORDS_END = 125829120;
 
 /** Bytes of a block's header in RECORDS; its records follow. */
 export const BLOCK_HEADER = 48;
+/** Most instructions of one block: longer straight runs go on in the next. */
+export const MAX_BLOCK_INSNS = 64;
+/** Most bytes of a block: header, records, markers, TARGETS. */
+export const MAX_BLOCK_BYTES = 2304;
+/** u32 in the header: number of instructions, bytes that it depends on, BLOCK_ENDS_* (from the lowest bits on). */
+export const BLOCK_SHAPE = 4;
+export const SHAPE_INSNS = 127;
+export const SHAPE_BYTES = 1023;
+export const SHAPE_BYTES_SHIFT = 7;
+export const SHAPE_END_SHIFT = 17;
+export const SHAPE_END = 3;
+/** Runs on; does not decode; ends with a control transfer or system instruction; with a jump or call to any address. */
+export const BLOCK_ENDS_NOT = 0;
+export const BLOCK_ENDS_INVALID = 1;
+export const BLOCK_ENDS_TRANSFER = 2;
+export const BLOCK_ENDS_INDIRECT = 3;
+/** u64 in the header: physical address | MODE << 48, as in HASH. */
+export const BLOCK_KEY = 8;
+export const BLOCK_KEY_SHIFT = 48;
+/** u32 in the header: the physical page that the last instruction runs into, plus 1; 0 where there is none. */
+export const BLOCK_NEXT_PAGE = 16;
+/** u32 in the header: the next block of the same page (PAGE_BLOCKS), or 0. */
+export const BLOCK_NEXT = 20;
 /**
  * u32 in the header: not 0 when the interpreter has to look it up again by its physical address, because it is gone, has a
  * region, or lies in two pages.

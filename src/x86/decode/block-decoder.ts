@@ -9,10 +9,7 @@ import { type FormRuntime, FormStore, formFlags } from './forms.ts';
 import type { Insn } from './insn.ts';
 import { writeMarker, writeRecord } from './record.ts';
 
-/** Most instructions of one block: longer straight runs go on in the next. */
-const MAX_BLOCK_INSNS = 64;
-/** Most bytes of a block's records. */
-export const MAX_BLOCK_BYTES = (MAX_BLOCK_INSNS + 2) * L.REC_BYTES;
+const { MAX_BLOCK_INSNS } = L;
 const PAGE = 4096;
 const LONG = 2;
 
@@ -58,6 +55,7 @@ export class BlockDecoder {
     this.#handlers = handlers;
     this.#runtime = runtime;
     this.#forms = new FormStore(memory, runtime, decoder.table);
+    this.#view.setUint32(L.BLOCK_END_HANDLER, handlers.helper('op_block_end'), true);
   }
 
   /**

@@ -11,6 +11,8 @@ import {
   ATTENTION_TRAP,
   BLOCK_COUNTDOWN,
   BLOCK_HEADER,
+  BLOCK_KEY_SHIFT,
+  BLOCK_NEXT_PAGE,
   BLOCK_STATE,
   BLOCK_TARGETS,
   BREAK,
@@ -62,6 +64,7 @@ import {
   TLB_PFN,
   VBASE,
 } from '../layout';
+import { findBlock, makeBlock } from './blocks';
 import { debugEvent } from './debug';
 import { deliverException, deliverInterrupt, deliverNmi, raise, trapStep } from './exceptions';
 import { execPhys, tlbFill } from './mmu';
@@ -85,10 +88,6 @@ declare function host_acknowledge(): i32;
 /** Hash entry: u64 key, u32 block, u32 region (function index << 10 | entry point, 0 = none). */
 const ENTRY_BLOCK = 8;
 const ENTRY_REGION = 12;
-
-/** Block header: i32 countdown to hot (0), u32 instructions (4), u64 physical address (8), u64 physical page after + 1 for a block whose last
- * instruction runs into the next page (0 otherwise), u32 TARGETS (24), u32 BLOCK_STATE (28); then the records. */
-const BLOCK_NEXT_PAGE = 16;
 
 /** Why `run` came back: RunResult of cpu.ts. */
 const RESULT_BUDGET = 0;
@@ -194,6 +193,18 @@ function interpretRest(): void {
   if (count == PATIENCE) host_impatient(region);
 }
 
+/** Fills a hash entry with the block there, making it if need be; false when the host has to. */
+function fillEntry(entry: i32, physical: i64, mode: i32): bool {
+  let block = findBlock(physical, mode);
+  if (block == 0) block = makeBlock(physical, mode);
+  // one with a region: the host knows which
+  if (block == 0 || load<i32>(block, BLOCK_STATE) != 0) return false;
+  store<u64>(entry, <u64>physical | ((<u64>mode) << BLOCK_KEY_SHIFT));
+  store<i32>(entry, block, ENTRY_BLOCK);
+  store<i32>(entry, 0, ENTRY_REGION);
+  return true;
+}
+
 export function run(): i32 {
   forgetTsc();
   let interpretOnce = false;
@@ -244,10 +255,10 @@ export function run(): i32 {
         continue;
       }
     }
-    const key = <u64>physical | ((<u64>mode) << 48);
+    const key = <u64>physical | ((<u64>mode) << BLOCK_KEY_SHIFT);
     const hash = <i32>(physical ^ (physical >> HASH_BITS)) & (HASH_ENTRIES - 1);
     const entry = HASH + (hash << 4);
-    if (load<u64>(entry) != key) {
+    if (load<u64>(entry) != key && !fillEntry(entry, physical, mode)) {
       if (!host_decode(entry, <f64>physical, mode, <i32>linear, <i32>(linear >> 32))) {
         deliverException();
         continue;
@@ -271,7 +282,7 @@ export function run(): i32 {
     interpretOnce = false;
 
     const block = load<i32>(entry, ENTRY_BLOCK);
-    const nextPage = load<u64>(block, BLOCK_NEXT_PAGE);
+    const nextPage = load<u32>(block, BLOCK_NEXT_PAGE);
     if (nextPage != 0) {
       // The last instruction was read across the page boundary: is the next page still the same one?
       const second = execPhys((linear & ~0xfff) + 0x1000);
@@ -279,7 +290,7 @@ export function run(): i32 {
         deliverException();
         continue;
       }
-      if (<u64>second + 1 != nextPage) {
+      if (<u32>(second >> 12) + 1 != nextPage) {
         if (!host_decode(entry, <f64>physical, mode, <i32>linear, <i32>(linear >> 32))) deliverException();
         continue;
       }

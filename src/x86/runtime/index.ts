@@ -17,3 +17,4 @@ export * from './pairs';
 export * from './vector-strings';
 export * from './crypto';
 export * from './forms';
+export * from './blocks';
