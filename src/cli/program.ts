@@ -5,8 +5,13 @@ import { flushCompiled } from '../host/node/compile-cache.ts';
 import { nodeMachineHost } from '../host/node/machine-host.ts';
 import { keptTranslations } from '../host/node/translations.ts';
 import { boundYoungGeneration } from '../host/node/young-generation.ts';
+import { withoutInlining } from '../host/node/wasm-inlining.ts';
 import { cli } from './cli.ts';
 
 boundYoungGeneration(flushCompiled);
-const translator = { compile: compileAhead(flushCompiled), store: keptTranslations() };
+const translator = {
+  prepare: () => withoutInlining(flushCompiled),
+  compile: compileAhead(flushCompiled),
+  store: keptTranslations(),
+};
 cliProcess.exit(await cli(cliProcess, (warn) => nodeMachineHost(warn, translator)));

@@ -21,19 +21,17 @@ describe('a block', () => {
               7,
             );
             const told = { mode, instructions, end, indirect, extent: 0xfff + bytes };
-            const is = (counted: boolean, warm: boolean, patient: boolean, scattered: boolean): void =>
-              expect(block).toMatchObject({ ...told, counted, warm, patient, scattered });
-            is(false, false, false, false);
-            block.markCounted();
-            is(true, false, false, false);
+            const is = (warm: boolean, patient: boolean, scattered: boolean): void =>
+              expect(block).toMatchObject({ ...told, warm, patient, scattered });
+            is(false, false, false);
             block.markWarm();
-            is(true, true, false, false);
+            is(true, false, false);
             block.markPatient();
-            is(true, true, true, false);
+            is(true, true, false);
             block.markScattered();
-            is(true, true, true, true);
+            is(true, true, true);
             block.markPatient();
-            is(true, true, true, true);
+            is(true, true, true);
           }
   });
 });

@@ -11,13 +11,12 @@ const BYTES_SHIFT = L.SHAPE_BYTES_SHIFT;
 const BYTES = L.SHAPE_BYTES;
 const END_SHIFT = L.SHAPE_END_SHIFT;
 const END = L.SHAPE_END;
-/** Three bits for one of these, each of which goes with what stands before it. */
+/** Two bits for one of these, each of which goes with what stands before it. */
 const STATE_SHIFT = 19;
-const STATE = 7;
-const COUNTED = 1;
-const WARM = 2;
-const PATIENT = 3;
-const SCATTERED = 4;
+const STATE = 3;
+const WARM = 1;
+const PATIENT = 2;
+const SCATTERED = 3;
 /** Nine bits of MODE, so that 31 are in use. */
 const MODE_SHIFT = 22;
 
@@ -81,11 +80,6 @@ export class Block {
     if (this.#state < state) this.#bits = (this.#bits & ~(STATE << STATE_SHIFT)) | (state << STATE_SHIFT);
   }
 
-  /** Its countdown is to the hot threshold, no longer to the first one. */
-  get counted(): boolean {
-    return this.#state >= COUNTED;
-  }
-
   /** Has been part of a region. */
   get warm(): boolean {
     return this.#state >= WARM;
@@ -99,10 +93,6 @@ export class Block {
   /** Regions that begin here check accesses one by one. */
   get scattered(): boolean {
     return this.#state === SCATTERED;
-  }
-
-  markCounted(): void {
-    this.#reach(COUNTED);
   }
 
   markWarm(): void {

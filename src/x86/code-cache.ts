@@ -118,14 +118,13 @@ export class CodeCache {
 
   /** Lets a block become hot once more, when it has run so often. */
   countAgain(block: Block, executions = this.hotThreshold): void {
-    block.markCounted();
-    this.#view.setInt32(block.address, executions, true);
+    this.#countOn(block.address, executions);
   }
 
   /** How often the interpreter has run a block; Infinity for one that has been found worth translating. */
   executions(block: Block): number {
     if (block.warm) return Infinity;
-    const threshold = block.counted ? this.hotThreshold : this.firstThreshold;
+    const threshold = this.isCounted(block) ? this.hotThreshold : this.firstThreshold;
     return threshold - this.#view.getInt32(block.address, true);
   }
 
@@ -168,9 +167,8 @@ export class CodeCache {
     const high = this.#view.getUint32(address + L.BLOCK_KEY + 4, true);
     const physical = low + (high & 0xffff) * 2 ** 32;
     const mode = high >>> 16;
-    const shape = this.#view.getUint32(address + L.BLOCK_SHAPE, true);
+    const shape = this.#view.getUint32(address + L.BLOCK_SHAPE, true) & L.SHAPE;
     const block = new Block(physical, mode, address, shape, -1);
-    if (this.firstThreshold === this.hotThreshold) block.markCounted();
     this.#pageOf(Math.floor(physical / 4096)).blocks.set((physical & 4095) | (mode << 12), block);
     return block;
   }
@@ -231,14 +229,49 @@ export class CodeCache {
   }
 
   /** A number for the code of a block, its place in the page and its mode: equal for equal ones, and seldom for others. */
-  keyOf({ physical, extent, mode }: Block): number {
-    const offset = physical & 4095;
-    const here = this.#pageAddress(Math.floor(physical / 4096));
-    const end = here + Math.min(extent, 4096);
+  keyOf(block: Block): number {
+    return this.#codeKey(block.address);
+  }
+
+  #codeKey(header: number): number {
+    const low = this.#view.getUint32(header + L.BLOCK_KEY, true);
+    const high = this.#view.getUint32(header + L.BLOCK_KEY + 4, true);
+    const offset = low & 4095;
+    const here = this.#pageAddress((low >>> 12) + (high & 0xffff) * 2 ** 20);
+    const bytes = (this.#view.getUint32(header + L.BLOCK_SHAPE, true) >> L.SHAPE_BYTES_SHIFT) & L.SHAPE_BYTES;
+    const end = here + Math.min(offset + bytes, 4096);
     // FNV-1a
-    let hash = Math.imul(0x811c9dc5 ^ (offset | (mode << 12)), 0x01000193);
+    let hash = Math.imul(0x811c9dc5 ^ offset ^ ((high >>> 16) << 12), 0x01000193);
     for (let at = here + offset; at < end; at++) hash = Math.imul(hash ^ this.#bytes[at]!, 0x01000193);
     return hash >>> 0;
+  }
+
+  /**
+   * For a block that is hot for the first time: has it counted on to the hot threshold, if it is of no interest.
+   * @param header its address
+   * @param mayKnow whether there may be something for a block with this key (`keyOf`)
+   * @returns whether that was all
+   */
+  passBy(header: number, mayKnow: (key: number) => boolean): boolean {
+    if (this.#isCountedAt(header) || mayKnow(this.#codeKey(header))) return false;
+    this.#countOn(header, this.hotThreshold - this.firstThreshold);
+    return true;
+  }
+
+  #isCountedAt(header: number): boolean {
+    if (this.firstThreshold === this.hotThreshold) return true;
+    return (this.#view.getUint32(header + L.BLOCK_SHAPE, true) & L.SHAPE_COUNTED) !== 0;
+  }
+
+  #countOn(header: number, executions: number): void {
+    const shape = this.#view.getUint32(header + L.BLOCK_SHAPE, true);
+    this.#view.setUint32(header + L.BLOCK_SHAPE, (shape | L.SHAPE_COUNTED) >>> 0, true);
+    this.#view.setInt32(header, executions, true);
+  }
+
+  /** Its countdown is to the hot threshold, no longer to the first one. */
+  isCounted(block: Block): boolean {
+    return this.#isCountedAt(block.address);
   }
 
   /** Whether RAM at `physical` holds this code; what is beyond the page stands in `nextPage`. */
@@ -297,7 +330,6 @@ export class CodeCache {
     const shape = shapeOf(instructions, bytes, end, decoded.indirect);
     this.#view.setUint32(address + L.BLOCK_SHAPE, shape, true);
     const block = new Block(physical, mode, address, shape, nextPage);
-    if (this.firstThreshold === this.hotThreshold) block.markCounted();
     this.#view.setUint32(L.STAT_BLOCKS, this.blocksDecoded + 1, true);
     this.#view.setUint32(L.STAT_BLOCK_INSNS, this.insnsDecoded + instructions, true);
     const { blocks } = this.#pageOf(page);

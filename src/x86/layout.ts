@@ -376,6 +376,9 @@ export const SHAPE_BYTES = 1023;
 export const SHAPE_BYTES_SHIFT = 7;
 export const SHAPE_END_SHIFT = 17;
 export const SHAPE_END = 3;
+/** All of that; above it, that the countdown is to the hot threshold, no longer to the first one. */
+export const SHAPE = 0x7ffff;
+export const SHAPE_COUNTED = 0x8000_0000;
 /** Runs on; does not decode; ends with a control transfer or system instruction; with a jump or call to any address. */
 export const BLOCK_ENDS_NOT = 0;
 export const BLOCK_ENDS_INVALID = 1;

@@ -166,6 +166,7 @@ export class Processor implements CpuInterface {
         return found === 'fault' ? 0 : 1;
       },
       hot: (entry: number, low: number, high: number) => {
+        if (this.translator.passBy(this.#view.getUint32(entry + 8, true))) return;
         const block = this.#blockOf(entry);
         if (block !== undefined)
           this.translator.enqueue(block, (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0));

@@ -178,11 +178,12 @@ if (Number(process.versions.node.split('.')[0]) < 22)
 
 /**
  * @param warn where messages for the user go; stderr unless given
- * @param translator compiles translated code on other threads (compile-ahead.ts), keeps it for later runs (translations.ts)
+ * @param translator compiles translated code on other threads (compile-ahead.ts), keeps it for later runs
+ *   (translations.ts); `prepare` is called before any WebAssembly is made
  */
 export function nodeMachineHost(
   warn: (message: string) => void = (message) => process.stderr.write(`${message}\n`),
-  translator: TranslatorHost = {},
+  translator: TranslatorHost & { readonly prepare?: () => void } = {},
 ): MachineHost {
   return {
     time: {
@@ -216,7 +217,10 @@ export function nodeMachineHost(
         : {}),
     },
     kernelCache: kernelCache(),
-    createCpu: async (request) => createProcessor(runtimeCode(), handlersCode(), request, translator),
+    createCpu: async (request) => {
+      translator.prepare?.();
+      return createProcessor(runtimeCode(), handlersCode(), request, translator);
+    },
     createNetdev: (config, warnOfNet) => createNetdev(config, nodeNetHost(), linuxTapHost, warnOfNet),
     openLog,
     warn,

@@ -131,6 +131,10 @@ export class TranslationFile implements RegionStore {
     return path;
   }
 
+  has(key: number): boolean {
+    return this.#known.has(key);
+  }
+
   find(key: number): readonly Uint8Array[] {
     const found: Uint8Array[] = [];
     for (const { at, length, sum } of this.#known.get(key) ?? []) {

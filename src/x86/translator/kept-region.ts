@@ -19,6 +19,8 @@ const PATIENT = 2;
 export interface RegionStore {
   /** Regions under this key, the latest first. */
   find(key: number): readonly Uint8Array[];
+  /** Whether there may be any; asked for each block that runs some times. */
+  has?(key: number): boolean;
   keep(key: number, region: Uint8Array): void;
 }
 

@@ -139,6 +139,11 @@ export class Translator {
     };
   }
 
+  /** For a block (the address of its header) that is hot for the first time: whether it goes on being counted, no more. */
+  passBy(header: number): boolean {
+    return this.#kept === undefined || this.#listing ? false : this.#cache.passBy(header, this.#kept.mayKnow);
+  }
+
   /**
    * Notes a hot block. A WebAssembly module costs far more to make than a function in it, so that regions are made
    * in batches; until then the interpreter goes on. A block that a waiting region has got needs none of its own.
@@ -170,7 +175,7 @@ export class Translator {
     const kept = this.#listing ? undefined : this.#kept?.find(hot, linear, mapped);
     if (kept !== undefined) return kept;
     if (!this.#isCurrent(hot)) return undefined;
-    if (!hot.counted) {
+    if (!this.#cache.isCounted(hot)) {
       this.#cache.countAgain(hot, this.#cache.hotThreshold - this.#cache.firstThreshold);
       return undefined;
     }
