@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CALLED } from '../../wasm/expr.ts';
 import type { WrittenFunction } from '../../wasm/function.ts';
-import { Block } from '../block.ts';
+import { Block, shapeOf } from '../block.ts';
 import type { CodeCache } from '../code-cache.ts';
 import type { Insn } from '../decode/insn.ts';
 import * as L from '../layout.ts';
@@ -69,11 +69,8 @@ const sample: fc.Arbitrary<Sample> = fc
         home * PAGE + at,
         mode,
         L.RECORDS + 4096 * number,
-        instructions,
-        code.length,
+        shapeOf(instructions, code.length, 'continue', false),
         nextPage,
-        'continue',
-        false,
       );
       codes.set(block, code);
       if (entry) entries.add(number);
@@ -114,7 +111,7 @@ const credulous = {
   keepsAlone: () => false,
   holds: () => true,
   block: (physical: number, mode: number) =>
-    new Block(physical, mode, L.RECORDS, 1, 1, -1, 'continue', false),
+    new Block(physical, mode, L.RECORDS, shapeOf(1, 1, 'continue', false), -1),
 } as unknown as CodeCache;
 
 /** Decoded and placed: undefined when that is refused; anything but a RangeError of `decodeRegion` is let through. */
@@ -197,7 +194,7 @@ describe('a region as bytes', () => {
   it('is refused when it is anything else', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (any) => {
-        take(any, new Block(PAGE, any[0] ?? 0, L.RECORDS, 1, 1, -1, 'continue', false));
+        take(any, new Block(PAGE, any[0] ?? 0, L.RECORDS, shapeOf(1, 1, 'continue', false), -1));
       }),
       { numRuns: 1000 },
     );
