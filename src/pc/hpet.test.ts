@@ -114,6 +114,62 @@ describe('HPET', () => {
     expect(caught).toBe(9 + 2 + 5);
   });
 
+  it('goes on without the host while it interrupts nobody', () => {
+    const { pc, read, write, count } = rig();
+    pc.setIoapic(0x10 + 4, 0x30);
+    // periodic, set value, 32-bit; no interrupt
+    write(0x100, 0x8 | 0x40 | 0x100);
+    write(0x108, 400_000);
+    write(0x108, 400_000);
+    const before = pc.clock.timers.next();
+    write(0x10, 3);
+    pc.clock.timers.run(pc.clock.now());
+    expect(pc.clock.timers.next()).toBe(before);
+    expect(read(0x108)).toBe(400_000);
+    pc.clock.advance(10 * 4e6 + 1000);
+    expect(read(0x108)).toBe(11 * 400_000);
+    // heard again: the next period ends when it would have, and nobody is told of those before
+    write(0x100, 0x4 | 0x8 | 0x100);
+    expect(count(0x30, 0, 1)).toBe(0);
+    expect(count(0x30, 4e6 - 2000, 10)).toBe(0);
+    expect(count(0x30, 2000, 10)).toBe(1);
+    expect(count(0x30, 1e9, 1000)).toBe(250);
+  });
+
+  it('is not met a round of its counter later when it is passed while it is set', () => {
+    const mmio = new AddressSpace('mmio');
+    const timers = new TimerQueue();
+    let now = 0;
+    let edges = 0;
+    new Hpet({
+      mmio,
+      base: HPET,
+      // time goes on at each look
+      clock: {
+        now: () => (now += 100),
+        wallClock: () => 0,
+        schedule: (at, fire) => timers.schedule(at, fire),
+      },
+      tracer: new Tracer(),
+      gsi: () => ({ set: (level) => void (level && edges++) }),
+      legacy: () => {},
+      routes: 0xff0104,
+    });
+    for (const [offset, value] of [
+      [0x100, 0x4 | 0x8 | 0x40 | 0x100],
+      [0x108, 400_000],
+      [0x108, 400_000],
+      [0x10, 3],
+    ] as const)
+      mmio.write(HPET + offset, 4, value);
+    for (let period = 2; period < 100; period++) {
+      // just before the next one ends
+      now = period * 4e6 - 150;
+      timers.run(now);
+    }
+    expect(edges).toBeGreaterThan(95);
+  });
+
   it('fires a one-shot comparator once', () => {
     const { pc, read, write, count } = rig('q35');
     pc.setIoapic(0x10 + 2 * 20, 0x55);

@@ -68,6 +68,11 @@ export class Hpet {
   /** Edges that each timer missed, and what makes up for them. */
   readonly #owed: number[] = [];
   readonly #makingUp: (Timer | undefined)[] = [];
+  /**
+   * When a timer that tells nobody comes to its comparator next, in the clock's nanoseconds. Linux leaves one behind that
+   * ticks 250 times a second: its comparator goes on when somebody looks, so that the host may sleep.
+   */
+  readonly #unheard: (number | undefined)[] = [];
   /** Which line each timer last drove, so that a change of routing releases it. */
   readonly #lines: (IrqLine | undefined)[] = [];
 
@@ -111,6 +116,7 @@ export class Hpet {
     const legacy = (this.state.config & CONFIG_LEGACY) !== 0n;
     for (let n = 0; n < TIMERS; n++) {
       this.#armed[n]?.cancel();
+      this.#unheard[n] = undefined;
       this.#forgive(n);
       this.#lines[n]?.set(false);
       this.#lines[n] = undefined;
@@ -124,13 +130,18 @@ export class Hpet {
     for (let n = 0; n < TIMERS; n++) this.#arm(n);
   }
 
-  get counter(): bigint {
-    const { config, counter } = this.state;
-    return (config & CONFIG_ENABLE) === 0n ? counter : (counter + this.#ticks()) & MASK64;
+  /** To be called before `state` is kept: brings it up to date. */
+  settle(): void {
+    for (let n = 0; n < TIMERS; n++) this.#settle(n);
   }
 
-  #ticks(): bigint {
-    return BigInt(Math.floor(this.#clock.now() / TICK_NS));
+  get counter(): bigint {
+    return this.#counterAt(this.#clock.now());
+  }
+
+  #counterAt(now: number): bigint {
+    const { config, counter } = this.state;
+    return (config & CONFIG_ENABLE) === 0n ? counter : (counter + ticksAt(now)) & MASK64;
   }
 
   // -- registers -----------------------------------------------------------------------------------------------
@@ -154,6 +165,7 @@ export class Hpet {
       case TIMER_CONFIGURATION:
         return timer.config;
       case TIMER_COMPARATOR:
+        this.settle();
         return timer.comparator;
       default:
         // FSB interrupt routing: the capability bit says that there is none.
@@ -186,6 +198,7 @@ export class Hpet {
     const n = ((register - TIMER_BASE) / TIMER_STRIDE) | 0;
     const timer = s.timers[n];
     if (register < TIMER_BASE || timer === undefined) return;
+    this.#settle(n);
     switch (register & (TIMER_STRIDE - 1)) {
       case TIMER_CONFIGURATION:
         this.#configureTimer(n, timer, value);
@@ -202,10 +215,12 @@ export class Hpet {
   #configure(config: bigint): void {
     const s = this.state;
     const changed = s.config ^ config;
-    const counter = this.counter;
+    this.settle();
+    const now = this.#clock.now();
+    const counter = this.#counterAt(now);
     s.config = config;
     if ((changed & CONFIG_ENABLE) !== 0n) {
-      s.counter = (config & CONFIG_ENABLE) !== 0n ? (counter - this.#ticks()) & MASK64 : counter;
+      s.counter = (config & CONFIG_ENABLE) !== 0n ? (counter - ticksAt(now)) & MASK64 : counter;
       if ((config & CONFIG_ENABLE) === 0n) for (const line of this.#lines) line?.set(false);
     }
     if ((changed & CONFIG_LEGACY) !== 0n) {
@@ -261,31 +276,49 @@ export class Hpet {
 
   // -- comparators ---------------------------------------------------------------------------------------------
 
-  #arm(n: number): void {
+  #arm(n: number, now = this.#clock.now()): void {
     this.#armed[n]?.cancel();
     this.#armed[n] = undefined;
+    this.#unheard[n] = undefined;
     const s = this.state;
     const timer = s.timers[n]!;
     if ((s.config & CONFIG_ENABLE) === 0n) return;
-    const width = (timer.config & TN_32BIT) !== 0n ? MASK32 : MASK64;
-    const ahead = (timer.comparator - this.counter) & width;
+    const ahead = (timer.comparator - this.#counterAt(now)) & widthOf(timer);
     // Further than 100 days is never; it also bounds what becomes a number.
     if (ahead > 10n ** 15n) return;
-    const deadline = (Math.floor(this.#clock.now() / TICK_NS) + Number(ahead)) * TICK_NS;
-    this.#armed[n] = this.#clock.schedule(Math.max(deadline, this.#clock.now()), () => this.#fire(n));
+    const deadline = (Math.floor(now / TICK_NS) + Number(ahead)) * TICK_NS;
+    // "If this bit is 0, the timer can still operate and generate appropriate status bits" (§2.3.8): only levels have one.
+    if ((timer.config & (TN_ENABLE | TN_LEVEL)) === 0n) this.#unheard[n] = deadline;
+    else this.#armed[n] = this.#clock.schedule(Math.max(deadline, now), () => this.#fire(n));
+  }
+
+  /** Has the comparator of a timer that tells nobody go on for the periods that have passed. */
+  #settle(n: number): void {
+    const due = this.#unheard[n];
+    const now = this.#clock.now();
+    if (due === undefined || due > now) return;
+    const timer = this.state.timers[n]!;
+    this.#unheard[n] = undefined;
+    if ((timer.config & TN_PERIODIC) === 0n || timer.period === 0n) return;
+    const length = Number(timer.period) * TICK_NS;
+    const steps = Math.floor((now - due) / length) + 1;
+    timer.comparator = (timer.comparator + timer.period * BigInt(steps)) & widthOf(timer);
+    this.#unheard[n] = due + steps * length;
   }
 
   #fire(n: number): void {
     const timer = this.state.timers[n]!;
-    const width = (timer.config & TN_32BIT) !== 0n ? MASK32 : MASK64;
     if ((timer.config & TN_PERIODIC) !== 0n && timer.period !== 0n) {
-      // The comparator skips periods that the host was too late for, and those too short to serve.
+      // The comparator skips periods that the host was too late for, and those too short to serve. All by one look at
+      // the clock: a comparator that is passed meanwhile would be met again when the counter comes round.
+      const now = this.#clock.now();
+      const width = widthOf(timer);
       const step = timer.period;
-      const reached = (this.counter + BigInt(MIN_PERIOD_NS / TICK_NS) - timer.comparator) & width;
-      const late = (this.counter - timer.comparator) & width;
+      const late = (this.#counterAt(now) - timer.comparator) & width;
+      const reached = (late + BigInt(MIN_PERIOD_NS / TICK_NS)) & width;
       const steps = step * BigInt(TICK_NS) < BigInt(MIN_PERIOD_NS) ? reached / step + 1n : late / step + 1n;
       timer.comparator = (timer.comparator + step * steps) & width;
-      this.#arm(n);
+      this.#arm(n, now);
       const length = Number(step) * TICK_NS;
       if (length >= 2 * MIN_PERIOD_NS && (timer.config & TN_LEVEL) === 0n)
         this.#owe(n, timer, Number(steps) - 1, length);
@@ -344,4 +377,13 @@ export class Hpet {
     this.#tracer.warn('hpet', `timer ${n} is routed to input ${pin}, which it cannot reach`);
     return undefined;
   }
+}
+
+/** Bits of a timer's comparator. */
+function widthOf({ config }: HpetTimerState): bigint {
+  return (config & TN_32BIT) === 0n ? MASK64 : MASK32;
+}
+
+function ticksAt(now: number): bigint {
+  return BigInt(Math.floor(now / TICK_NS));
 }
