@@ -10,6 +10,9 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const source = join(root, 'src/x86/runtime');
 const out = join(root, 'dist/x86');
 
+// the first step of a build: what is there is no finished one any more
+rmSync(join(root, 'dist/.built'), { force: true });
+
 const hash = createHash('sha256');
 const inputs = readdirSync(source)
   .sort()

@@ -1,5 +1,5 @@
 // `npm run test:cpu`: the long comparison of the processor with the host's: single instructions, small programs, and
-// long programs with each of V8's compilers. `--instances N` (ten million) is for each part, `--seed N` for another run.
+// long programs with each of V8's compilers, and with what other processors have translated. `--instances N` (ten million) is for each part, `--seed N` for another run.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -9,7 +9,7 @@ const { values } = parseArgs({
   options: {
     instances: { type: 'string', default: '10000000' },
     seed: { type: 'string', default: '1' },
-    only: { type: 'string', default: 'single,small,liftoff,turbofan,settling' },
+    only: { type: 'string', default: 'single,small,liftoff,turbofan,settling,kept' },
   },
 });
 const instances = Number(values.instances);
@@ -23,6 +23,7 @@ const parts = {
   liftoff: ['long.test.ts', { ...long, PARAVANE_CPU_TIER: 'liftoff' }],
   turbofan: ['long.test.ts', { ...long, PARAVANE_CPU_TIER: 'turbofan' }],
   settling: ['long.test.ts', long],
+  kept: ['long.test.ts', { ...long, PARAVANE_CPU_LONG: 0, PARAVANE_CPU_KEPT: Math.ceil(instances / 10) }],
 };
 
 let failed = false;

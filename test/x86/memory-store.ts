@@ -2,25 +2,27 @@
 import type { RegionStore } from '../../src/x86/translator/kept-region.ts';
 
 export class MemoryStore implements RegionStore {
-  readonly #kept: { readonly key: number; readonly region: Uint8Array }[] = [];
+  readonly #kept = new Map<number, Uint8Array[]>();
+  readonly #all: Uint8Array[] = [];
 
   find(key: number): readonly Uint8Array[] {
-    return this.#kept
-      .filter((one) => one.key === key)
-      .map(({ region }) => region.slice())
-      .reverse();
+    return (this.#kept.get(key) ?? []).map((region) => region.slice()).reverse();
   }
 
   keep(key: number, region: Uint8Array): void {
-    this.#kept.push({ key, region: region.slice() });
+    const copy = region.slice();
+    this.#all.push(copy);
+    const alike = this.#kept.get(key);
+    if (alike === undefined) this.#kept.set(key, [copy]);
+    else alike.push(copy);
   }
 
   get size(): number {
-    return this.#kept.length;
+    return this.#all.length;
   }
 
   /** In the order in which they came; what is changed in one stays changed. */
   get regions(): readonly Uint8Array[] {
-    return this.#kept.map(({ region }) => region);
+    return this.#all;
   }
 }

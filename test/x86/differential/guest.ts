@@ -8,6 +8,7 @@ import type { CpuBus } from '../../../src/x86/cpu.ts';
 import { buildCpuid } from '../../../src/x86/cpuid.ts';
 import * as L from '../../../src/x86/layout.ts';
 import { Processor, type ProcessorOptions } from '../../../src/x86/processor.ts';
+import type { RegionStore } from '../../../src/x86/translator/kept-region.ts';
 import { AREA_BYTES, NATIVE_BASE, NATIVE_CODE, NATIVE_DATA } from '../../native/processor.ts';
 import { bareBus } from '../bare-bus.ts';
 import type { Random } from './random.ts';
@@ -107,6 +108,8 @@ export interface GuestHardships {
   readonly shakes?: boolean;
   /** Bytes of the data area, from its pages on, that cannot be written. */
   readonly readOnlyPage?: number;
+  /** Regions of other guests, and for them. */
+  readonly store?: RegionStore | undefined;
 }
 
 export class Guest implements Subject {
@@ -128,12 +131,11 @@ export class Guest implements Subject {
   constructor(hotThreshold: number, slice = MOST_INSTRUCTIONS, hardships: GuestHardships = {}) {
     this.#slice = slice;
     this.#hardships = hardships;
-    this.cpu = makeProcessor(hotThreshold, {
-      acknowledgeInterrupt: () => {
-        this.cpu.setInterrupt(false);
-        return INTERRUPT;
-      },
-    });
+    const acknowledgeInterrupt = (): number => {
+      this.cpu.setInterrupt(false);
+      return INTERRUPT;
+    };
+    this.cpu = makeProcessor(hotThreshold, { acknowledgeInterrupt }, { store: hardships.store });
     this.view = new DataView(this.cpu.engine.memory.buffer);
     this.data = this.cpu.guestMemory.bytes.subarray(L.RAM_BASE + DATA_AT, L.RAM_BASE + DATA_AT + AREA_BYTES);
     this.#prepare();

@@ -8,6 +8,7 @@ import {
   RFLAGS_WORD,
   RIP_WORD,
 } from '../../native/processor.ts';
+import type { RegionStore } from '../../../src/x86/translator/kept-region.ts';
 import { randomMxcsr, WINDOW, WINDOW_BYTES } from './compare.ts';
 import { Guest } from './guest.ts';
 import { LongProgramGenerator, READ_ONLY_PAGE } from './long-programs.ts';
@@ -26,6 +27,9 @@ export interface LongCampaign {
   /** Instructions that our processors executed. */
   readonly instructions: number;
   readonly regionRuns: number;
+  /** Regions that our processors made, and those among them that they had from others. */
+  readonly regions: number;
+  readonly regionsUsedAgain: number;
   readonly failures: readonly string[];
 }
 
@@ -41,15 +45,21 @@ const FLAGS = 0xcd5n;
 const MOST_INSTRUCTIONS = 3_000_000;
 const MOST_BYTES = 0xb000;
 
-/** Our processors, each with its own troubles. */
-function makePlayers(seed: number): readonly (readonly [string, Guest])[] {
-  const base = { most: MOST_INSTRUCTIONS, readOnlyPage: READ_ONLY_PAGE } as const;
+type Players = readonly (readonly [string, Guest])[];
+
+/** Our processors, each with its own troubles; with a store, those that translate, which have it in common. */
+function makePlayers(seed: number, store: RegionStore | undefined): Players {
+  const base = { most: MOST_INSTRUCTIONS, readOnlyPage: READ_ONLY_PAGE, store } as const;
   const trouble = (n: number) => ({ ...base, random: new Random(seed + n), moves: true, shakes: true });
-  return [
-    ['interpreter', new Guest(Number.POSITIVE_INFINITY, 100_000, base)],
+  const translators: Players = [
     ['translator', new Guest(1, 100_000, base)],
     ['translator, interrupted', new Guest(1, 300, { ...trouble(1), interrupts: true })],
     ['translator, hot in the middle', new Guest(6, 97, trouble(2))],
+  ];
+  if (store !== undefined) return [...translators, ['translator, hot late', new Guest(200, 97, trouble(4))]];
+  return [
+    ['interpreter', new Guest(Number.POSITIVE_INFINITY, 100_000, base)],
+    ...translators,
     [
       'interpreter, interrupted',
       new Guest(Number.POSITIVE_INFINITY, 200, { ...trouble(3), interrupts: true }),
@@ -60,6 +70,7 @@ function makePlayers(seed: number): readonly (readonly [string, Guest])[] {
 /**
  * @param inputs runs of each program, with other data each time
  * @param only the program with this number, alone: to look into a failure
+ * @param store what our processors hand on to each other, and to those of another campaign
  */
 export function runLongPrograms(
   native: NativeProcessor,
@@ -68,11 +79,12 @@ export function runLongPrograms(
   inputs = 6,
   only: number | undefined = undefined,
   maxFailures = 8,
+  store: RegionStore | undefined = undefined,
 ): LongCampaign {
   const features = new Set(
     /^flags\s*:\s*(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.split(' '),
   );
-  const players = makePlayers(seed);
+  const players = makePlayers(seed, store);
   const failures: string[] = [];
   let done = 0;
   let programs = 0;
@@ -134,6 +146,8 @@ export function runLongPrograms(
     modifying,
     instructions: total('instructions'),
     regionRuns: total('regionRuns'),
+    regions: total('regions'),
+    regionsUsedAgain: total('regionsUsedAgain'),
     failures,
   };
 }
