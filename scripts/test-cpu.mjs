@@ -1,5 +1,6 @@
 // `npm run test:cpu`: the long comparison of the processor with the host's: single instructions, small programs, and
-// long programs with each of V8's compilers, and with what other processors have translated. `--instances N` (ten million) is for each part, `--seed N` for another run.
+// long programs with each of V8's compilers, and with what other processors have translated (a tenth). `--instances N`
+// (ten million) is for each part, `--seed N` for another run.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';

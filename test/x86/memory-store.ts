@@ -5,6 +5,10 @@ export class MemoryStore implements RegionStore {
   readonly #kept = new Map<number, Uint8Array[]>();
   readonly #all: Uint8Array[] = [];
 
+  has(key: number): boolean {
+    return this.#kept.has(key);
+  }
+
   find(key: number): readonly Uint8Array[] {
     return (this.#kept.get(key) ?? []).map((region) => region.slice()).reverse();
   }
