@@ -1,14 +1,13 @@
 /** From `-cpu` and the machine's RAM to a processor; hosts call it with the compiled runtime. */
 import { buildCpuid } from '../x86/cpuid.ts';
-import { Processor, type ProcessorOptions } from '../x86/processor.ts';
-import type { RegionStore } from '../x86/translator/kept-region.ts';
+import { Processor, type ProcessorOptions, type TranslationStore } from '../x86/processor.ts';
 import type { CpuRequest } from './host.ts';
 import { ramRegions } from './ram.ts';
 
 export interface TranslatorHost {
   readonly compile?: ProcessorOptions['compile'];
   /** Makes the store of a kind of processor. */
-  readonly store?: ((kind: string) => RegionStore | undefined) | undefined;
+  readonly store?: ((kind: string) => TranslationStore | undefined) | undefined;
 }
 
 /**

@@ -10,6 +10,7 @@ import { CodeCache } from './code-cache.ts';
 import type { CpuBus, CpuInterface, EntryState, RunResult } from './cpu.ts';
 import type { CpuidModel } from './cpuid.ts';
 import { Decoder } from './decode/decode.ts';
+import { decodeForms, encodeForms, type FormKeeper } from './decode/kept-forms.ts';
 import { Engine, MAX_GUEST_RAM } from './engine.ts';
 import { HandlerLibrary } from './interpreter/handlers.ts';
 import * as L from './layout.ts';
@@ -25,6 +26,9 @@ import { describeUnsupported } from './unsupported.ts';
 const PAGE = 4096;
 /** Firmware and other read-only memory, behind RAM. */
 const ROM_BYTES = 16 * 1024 * 1024;
+
+/** What one run can leave for the next. */
+export type TranslationStore = RegionStore & FormKeeper;
 
 export interface ProcessorOptions {
   /** Bytes of runtime.wasm. */
@@ -43,7 +47,7 @@ export interface ProcessorOptions {
   /** Compiles translated code elsewhere; without it the thread that runs the processor does. */
   readonly compile?: ((code: Uint8Array) => Promise<WebAssembly.Module>) | undefined;
   /** Where translations of earlier runs are, for the same CPUID and build of Paravane. */
-  readonly store?: RegionStore | undefined;
+  readonly store?: TranslationStore | undefined;
   /** Modules of translated code in use at which all code is forgotten. */
   readonly maxModules?: number;
 }
@@ -120,9 +124,27 @@ export class Processor implements CpuInterface {
       compile: options.compile,
       store: Number.isFinite(threshold) ? options.store : undefined,
     });
+    if (options.store !== undefined) this.#keepForms(options.store);
     this.guestMemory.onWrite((gpa, length) => this.code.written(gpa, length));
     this.#run = this.engine.runtime.run as unknown as () => number;
     this.reset();
+  }
+
+  #keepForms(keeper: FormKeeper): void {
+    const { memory, runtime } = this.engine;
+    const kept = keeper.forms?.();
+    try {
+      if (kept !== undefined)
+        decodeForms(
+          kept,
+          memory.buffer,
+          this.handlers,
+          runtime as unknown as Parameters<typeof decodeForms>[3],
+        );
+    } catch {
+      // damaged: as if they were not there
+    }
+    keeper.keepForms?.(() => encodeForms(memory.buffer, this.handlers));
   }
 
   #host(bus: CpuBus, tracer: Tracer): Record<string, (...args: never[]) => unknown> {

@@ -7,7 +7,9 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { HostError } from '../../core/errors.ts';
+import type { TranslationStore } from '../../x86/processor.ts';
 import type { RegionStore } from '../../x86/translator/kept-region.ts';
+import { formsFile } from './forms-file.ts';
 import { PACKAGE_ROOT } from './package-root.ts';
 import { cacheFolder } from './process.ts';
 
@@ -198,7 +200,7 @@ function checksum(bytes: Uint8Array): number {
 export function removeOld(folder: string, used: string, room = MAX_FOLDER, now = Date.now()): void {
   const others = fs
     .readdirSync(folder, { withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name !== used)
+    .filter((entry) => entry.isFile() && !entry.name.startsWith(used))
     .flatMap(({ name }) => {
       const path = join(folder, name);
       const stat = fs.statSync(path, { throwIfNoEntry: false });
@@ -216,7 +218,7 @@ export function removeOld(folder: string, used: string, room = MAX_FOLDER, now =
  * For programs: translations of this build, in the user's cache folder.
  * @returns makes a store for a kind of processor; undefined where nothing can be kept
  */
-export function keptTranslations(): (kind: string) => RegionStore | undefined {
+export function keptTranslations(): (kind: string) => TranslationStore | undefined {
   return (kind) => {
     try {
       // other builds do not understand its translations
@@ -227,7 +229,7 @@ export function keptTranslations(): (kind: string) => RegionStore | undefined {
       removeOld(folder, name);
       const file = new TranslationFile(join(folder, name));
       process.on('exit', () => file.flush());
-      return file;
+      return Object.assign(file, formsFile(join(folder, `${name}.forms`), checksum));
     } catch {
       // a cache folder that cannot be written to
       return undefined;

@@ -11,9 +11,12 @@ import type { Engine } from '../engine.ts';
 import * as w from '../../wasm/ops.ts';
 import * as L from '../layout.ts';
 import { importRuntime, RUNTIME_FUNCTIONS, type RuntimeFunction } from '../semantics/runtime-functions.ts';
+import { opcodeTable } from '../table/index.ts';
 import { InterpreterEmitter, next, type Thread } from './emitter.ts';
 import { goOn } from './go-on.ts';
 import { PairTable } from './pairs.ts';
+
+const IN_MEMORY = 0x400;
 
 /**
  * What a handler's code depends on beside the table line; everything else comes from the record. Operand sizes follow
@@ -21,12 +24,17 @@ import { PairTable } from './pairs.ts';
  */
 export function variantOf(insn: Insn, long: boolean): number {
   let key = insn.opsize | (insn.addrsize << 4) | (long ? 0x100 : 0) | (insn.rexW ? 0x200 : 0);
-  if (insn.mem !== undefined) key |= 0x400;
+  if (insn.mem !== undefined) key |= IN_MEMORY;
   else key |= (insn.segOverride + 1) << 11;
   if (insn.def.shapedByImmediate)
     for (const operand of insn.operands)
       if (operand.kind === 'imm') key |= (Number(operand.value) & 0xff) << 14;
   return key;
+}
+
+/** For reports: the instruction with its operand size. */
+function readableName(name: string, variant: number): string {
+  return `${name} ${8 * (variant & 15)}${variant & IN_MEMORY ? ' memory' : ''}`;
 }
 
 /** What a handler is called in its module: the same for all instructions that it serves. */
@@ -41,7 +49,8 @@ interface Wanted {
 }
 
 /** What a handler that calls this runtime function is called in its module. */
-const helperName = (name: string): string => `helper.${name}`;
+const HELPER = 'helper.';
+const helperName = (name: string): string => HELPER + name;
 const STOP = 'stop';
 /** The one among them that only sets RIP: control goes on as it does behind a jump. */
 const BLOCK_END = 'op_block_end';
@@ -112,6 +121,8 @@ export class HandlerLibrary {
   readonly #pairs: PairTable;
   /** For reports. */
   readonly #names = new Map<number, string>();
+  /** What handlers are called in the module that was built ahead. */
+  readonly #prebuiltNames = new Map<number, string>();
   /** Forms that wait for `flush`. */
   #pending: (Wanted & { index: number })[] = [];
 
@@ -140,6 +151,40 @@ export class HandlerLibrary {
     return this.#names.get(index);
   }
 
+  /** What a handler that was built ahead is called in its module; undefined for others. */
+  prebuiltName(index: number): string | undefined {
+    return this.#prebuiltNames.get(index);
+  }
+
+  /** Table index of the handler with this name in the module that was built ahead; undefined where there is none. */
+  prebuilt(name: string): number | undefined {
+    if (name.startsWith(HELPER)) {
+      const helper = name.slice(HELPER.length);
+      return name in this.#prebuilt && helper in this.#engine.runtime ? this.helper(helper) : undefined;
+    }
+    const parsed = /^(\d+)\.(\d+)$/.exec(name);
+    if (parsed === null || !(name in this.#prebuilt)) return undefined;
+    const variants = (this.#byForm[Number(parsed[1])] ??= new Map());
+    const variant = Number(parsed[2]);
+    let index = variants.get(variant);
+    if (index === undefined) {
+      index = this.#engine.allocate(null);
+      variants.set(variant, index);
+      const def = opcodeTable().defs[Number(parsed[1])];
+      this.#names.set(index, readableName(def?.name ?? name, variant));
+      this.#use(name, index);
+    }
+    return index;
+  }
+
+  /** A handler for 64-bit code that was built ahead goes into the table. */
+  #use(name: string, index: number): void {
+    this.#engine.table.set(index, this.#prebuilt[name] as () => number);
+    this.#prebuiltNames.set(index, name);
+    this.#count++;
+    this.#pairs.add(name, index);
+  }
+
   /** Table index of a handler that calls a runtime function; callable after the next `flush`. */
   helper(name: string): number {
     let index = this.#byHelper.get(name);
@@ -148,6 +193,7 @@ export class HandlerLibrary {
       const ready = this.#prebuilt[helperName(name)];
       index = this.#engine.allocate((ready as (() => number) | undefined) ?? null);
       if (ready === undefined) this.#pendingHelpers.set(name, index);
+      else this.#prebuiltNames.set(index, helperName(name));
       this.#byHelper.set(name, index);
       this.#names.set(index, name);
     }
@@ -163,13 +209,15 @@ export class HandlerLibrary {
     let index = variants.get(variant);
     if (index === undefined) {
       index = this.#engine.allocate(null);
-      this.#count++;
       variants.set(variant, index);
-      this.#names.set(index, `${def.name} ${8 * insn.opsize}${insn.mem === undefined ? '' : ' memory'}`);
-      if (long) this.#pairs.add(formName(insn, true), index);
-      const ready = this.#prebuilt[formName(insn, long)];
-      if (ready === undefined) this.#pending.push({ insn, long, index });
-      else this.#engine.table.set(index, ready as () => number);
+      this.#names.set(index, readableName(def.name, variant));
+      const name = formName(insn, long);
+      if (name in this.#prebuilt) this.#use(name, index);
+      else {
+        this.#count++;
+        if (long) this.#pairs.add(name, index);
+        this.#pending.push({ insn, long, index });
+      }
     }
     return index;
   }

@@ -214,6 +214,21 @@ export function keepForm(at: i32, record: i32, offset: i32, length: i32, immedia
   return 1;
 }
 
+/** Takes over a form of an earlier run, unless its head is known: its key stands at `from`, the form behind it. */
+export function takeForm(from: i32): i32 {
+  if (forms == MAX_FORMS) return 0;
+  const key = load<u64>(from);
+  const slot = find(key);
+  if (load<i32>(slot, SLOT_FORM) != 0) return 0;
+  const form = FORMS + forms++ * FORM_BYTES;
+  v128.store(form, v128.load(from, 8));
+  v128.store(form, v128.load(from, 24), 16);
+  store<u64>(form, load<u64>(from, 40), 32);
+  store<u64>(slot, key);
+  store<i32>(slot, form, SLOT_FORM);
+  return 1;
+}
+
 /** Forms that are kept now. */
 export function formCount(): i32 {
   return forms;

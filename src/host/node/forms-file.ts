@@ -1,0 +1,61 @@
+/**
+ * Forms of instructions in a file beside the translations (translations.ts), written anew when the program ends if it has
+ * met a good many more. What is damaged is as good as not there.
+ */
+import * as fs from 'node:fs';
+import type { FormKeeper } from '../../x86/decode/kept-forms.ts';
+
+/** A checksum stands in front, 4 bytes. */
+const HEADER = 4;
+/** The most that forms take: 32,768 of 48 bytes, and the names of their handlers. */
+const MAX_FILE = 4 << 20;
+/** A file is written anew when it grows by one part in so many. */
+const WORTH = 32;
+
+/** @param sum of bytes, 32 bits */
+export function formsFile(path: string, sum: (bytes: Uint8Array) => number): Required<FormKeeper> {
+  let known = 0;
+  return {
+    forms: () => {
+      const whole = read(path);
+      if (whole === undefined || whole.length < HEADER) return undefined;
+      const forms = whole.subarray(HEADER);
+      if (whole.readUInt32LE(0) !== sum(forms)) return undefined;
+      known = forms.length;
+      return forms;
+    },
+    keepForms: (tell) => {
+      process.on('exit', () => {
+        const forms = tell();
+        if (forms.length - known <= known / WORTH || forms.length + HEADER > MAX_FILE) return;
+        const whole = Buffer.alloc(HEADER + forms.length);
+        whole.writeUInt32LE(sum(forms), 0);
+        whole.set(forms, HEADER);
+        const fresh = `${path}.${process.pid}`;
+        try {
+          fs.writeFileSync(fresh, whole, { mode: 0o600 });
+          fs.renameSync(fresh, path);
+        } catch {
+          // no room: the next run meets them again
+          fs.rmSync(fresh, { force: true });
+        }
+      });
+    },
+  };
+}
+
+/** The file, if it is the user's own. */
+function read(path: string): Buffer | undefined {
+  try {
+    const fd = fs.openSync(path, 'r');
+    try {
+      const { size, uid } = fs.fstatSync(fd);
+      if (size > MAX_FILE || (process.getuid !== undefined && uid !== process.getuid())) return undefined;
+      return fs.readFileSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+  } catch {
+    return undefined;
+  }
+}
