@@ -140,6 +140,7 @@ export async function buildBoard(parts: BoardParts): Promise<PcBoard> {
     bus,
     tracer,
     count: config.stats,
+    deterministic: config.icount !== undefined,
     keepTranslations: config.keepTranslations,
   });
   platform = new Platform({

@@ -23,6 +23,8 @@ export interface CpuRequest {
   readonly tracer: Tracer;
   /** Count for a report what can be counted at some cost. */
   readonly count: boolean;
+  /** The guest's path depends on nothing but its instructions (-icount): all translation has its place between them. */
+  readonly deterministic: boolean;
   /** Use what earlier runs have translated, and keep it for later ones, where the host can. */
   readonly keepTranslations: boolean;
 }

@@ -24,6 +24,8 @@ export function createProcessor(
 ): Processor {
   const { model, add, remove } = request.cpu;
   const cpuid = buildCpuid({ model, add, remove, apicId: 0 });
+  // where regions end decides where interrupts come: what is ready when may not depend on threads and earlier runs
+  const { compile, store } = request.deterministic ? {} : elsewhere;
   return new Processor({
     runtimeCode,
     handlersCode,
@@ -32,8 +34,8 @@ export function createProcessor(
     bus: request.bus,
     tracer: request.tracer,
     countCalls: request.count,
-    compile: elsewhere.compile,
-    store: request.keepTranslations ? elsewhere.store?.(kindOf(cpuid.features, request.count)) : undefined,
+    compile,
+    store: request.keepTranslations ? store?.(kindOf(cpuid.features, request.count)) : undefined,
   });
 }
 
