@@ -50,8 +50,7 @@ export class KeptRegions {
   }
 
   /** Whether there may be one for blocks with this key. */
-  readonly mayKnow = (key: number): boolean =>
-    this.#trusted && (this.#store.has?.(key) ?? true);
+  readonly mayKnow = (key: number): boolean => this.#trusted && (this.#store.has?.(key) ?? true);
 
   /** A kept region for this block, if there is one and all of its code is where it was. */
   find(hot: Block, linear: bigint, mapped: (distance: number) => number): Plan | undefined {
