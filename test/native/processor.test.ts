@@ -104,6 +104,22 @@ describe.skipIf(typeof native === 'string')('the host processor as an oracle', (
     expect(cpu.stop()).toMatchObject({ vector: 13, error: 0 });
     expect(cpu.output.words[RIP_WORD]).toBe(17n);
   });
+
+  it('reports a fault whatever ESP is, of which a 16-bit stack uses half', () => {
+    expect(cpu.signalStack).toBeGreaterThan(0xffff_ffffn);
+    cpu.reset();
+    const cs = cpu.setSegment(1, { base: NATIVE_CODE, limit: 0xffff, bits: 16, kind: 'code' });
+    const ds = cpu.setSegment(2, { base: NATIVE_DATA, limit: 0xff, bits: 16, kind: 'data' });
+    const ss = cpu.setSegment(3, { base: NATIVE_DATA, limit: 0xffff, bits: 16, kind: 'data' });
+    cpu.input.words[3] = 0xffn;
+    cpu.loadLegacy([0x89, 0x07], 16); // mov [bx], ax
+    // The low half of an address in the stack that the fault is handled on is an address of something else.
+    for (const esp of [cpu.signalStack + 0x400n, 0x400n, 0xffff_fff0n]) {
+      cpu.input.words[4] = BigInt.asUintN(32, esp);
+      expect(cpu.runLegacy(0, { cs, ds, es: ds, ss })).toBe(SIGSEGV);
+      expect(cpu.stop()).toMatchObject({ vector: 13, error: 0 });
+    }
+  });
 });
 
 it.runIf(typeof native === 'string')(`skipped here: ${typeof native === 'string' ? native : 'no'}`, () => {

@@ -48,10 +48,14 @@ export const NATIVE_DATA = NATIVE_BASE + DATA_OFFSET;
 
 const MAP_BYTES = DATA_OFFSET + AREA_BYTES;
 const PROT_READ = 1;
+const PROT_READ_WRITE = 3;
 const PROT_READ_WRITE_EXEC = 7;
-const MAP_PRIVATE_ANONYMOUS_FIXED_NOREPLACE = 0x2 | 0x20 | 0x100000;
+const MAP_PRIVATE_ANONYMOUS = 0x2 | 0x20;
+const MAP_PRIVATE_ANONYMOUS_FIXED_NOREPLACE = MAP_PRIVATE_ANONYMOUS | 0x100000;
 const SA_SIGINFO_ONSTACK_NODEFER = 0x4 | 0x08000000 | 0x40000000;
 const SIGACTION_BYTES = 152;
+/** Of the stack that faults are handled on: a frame with all of the processor's vector state is at most 11 KiB. */
+const SIGNAL_STACK_BYTES = 0x1_0000;
 const SIG_SETMASK = 2;
 const SYS_MODIFY_LDT = 154;
 /** Present form of `struct user_desc`. */
@@ -104,6 +108,8 @@ const CODE64_SELECTOR = 0x33;
 export class NativeProcessor {
   readonly input: NativeRegisters;
   readonly output: NativeRegisters;
+  /** Address of the stack that faults are handled on: above 4 GiB. A fault with RSP inside it may end the process. */
+  readonly signalStack: bigint;
   /** AREA_BYTES bytes at NATIVE_CODE. */
   readonly code: Uint8Array;
   /** AREA_BYTES bytes at NATIVE_DATA. */
@@ -118,6 +124,7 @@ export class NativeProcessor {
 
   constructor(
     map: ArrayBuffer,
+    signalStack: bigint,
     enter: () => unknown,
     enterLegacy: () => unknown,
     modifyLdt: (entry: Uint8Array) => number,
@@ -130,6 +137,7 @@ export class NativeProcessor {
     });
     this.input = registers(IN, IN_FX);
     this.output = registers(OUT, OUT_FX);
+    this.signalStack = signalStack;
     this.out = new DataView(map, OUT, 0xb0);
     this.code = new Uint8Array(map, CODE_OFFSET, AREA_BYTES);
     this.data = new Uint8Array(map, DATA_OFFSET, AREA_BYTES);
@@ -263,13 +271,18 @@ export function openNative(): NativeProcessor | string {
   const view = new DataView(map);
   if (view.byteLength < CONTEXT + 0xa00) return 'mapping too small';
 
-  // The handler runs on its own stack: RSP of the code under test may be anything.
-  const stack = new Uint8Array(1 << 16);
+  // The handler runs on its own stack: RSP of the code under test may be anything. Linux goes on with the stack that it
+  // finds when RSP points into this one, and kills the process when there is no room for a frame below it. So it must
+  // be where no ESP points: not in the C library's heap, which is below 4 GiB in a program at a fixed address.
+  const stack = mmap(0, SIGNAL_STACK_BYTES, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0);
+  const signalStack = BigInt(koffi.address(stack));
+  if (signalStack <= 0xffff_ffffn || BigInt.asIntN(64, signalStack) === -1n)
+    return `no memory for a signal stack above 4 GiB (${signalStack.toString(16)})`;
   const stackT = new DataView(new ArrayBuffer(24));
-  stackT.setBigUint64(0, BigInt(koffi.address(stack)), true);
-  stackT.setBigUint64(16, BigInt(stack.length), true);
-  sigaltstack(new Uint8Array(stackT.buffer), null);
-  keep.push(stack);
+  stackT.setBigUint64(0, signalStack, true);
+  stackT.setBigUint64(16, BigInt(SIGNAL_STACK_BYTES), true);
+  const stackBefore = new Uint8Array(24);
+  sigaltstack(new Uint8Array(stackT.buffer), stackBefore);
 
   const ours = new DataView(new ArrayBuffer(SIGACTION_BYTES));
   ours.setBigUint64(0, BigInt(NATIVE_BASE + HANDLER), true);
@@ -297,12 +310,11 @@ export function openNative(): NativeProcessor | string {
     Number(syscall(SYS_MODIFY_LDT, MODIFY_LDT_WRITE, entry, entry.length));
   const protect = (address: number, bytes: number, protection: number): number =>
     Number(mprotect(address, bytes, protection));
-  return new NativeProcessor(map, enter, enterLegacy, modifyLdt, protect, () => {
+  return new NativeProcessor(map, signalStack, enter, enterLegacy, modifyLdt, protect, () => {
     for (const [signal, before] of old) sigaction(signal, before, null);
     mask(maskBefore, null);
+    sigaltstack(stackBefore, null);
+    munmap(signalStack, SIGNAL_STACK_BYTES);
     munmap(NATIVE_BASE, MAP_BYTES);
   });
 }
-
-/** What must not be collected while signals may come. */
-const keep: Uint8Array[] = [];
