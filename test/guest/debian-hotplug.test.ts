@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MachineProcess } from '../vm/machine-process.ts';
+import { pollUntil } from './poll.ts';
 import { cachedGuest } from './shell.ts';
 
 const guest = cachedGuest('debian');
@@ -23,8 +24,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** For the guest: waits up to thirty seconds for the condition, and says whether it came true. */
-const until = (condition: string): string =>
-  `for i in $(seq 150); do ${condition} && break; sleep 0.2; done; ${condition} && echo yes || echo no`;
+const until = (condition: string): string => pollUntil(condition, 30, 0.2);
 
 const native = ['-global', 'ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off'];
 

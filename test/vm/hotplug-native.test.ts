@@ -7,6 +7,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { pollUntil } from '../guest/poll.ts';
 import { cachedGuest } from '../guest/shell.ts';
 import { haveQemu } from '../pc/qemu-monitor.ts';
 import { MachineProcess, type Program } from './machine-process.ts';
@@ -21,8 +22,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** For the guest: waits up to twenty seconds for the condition, and says whether it came true. */
-const until = (condition: string): string =>
-  `for i in $(seq 200); do ${condition} && break; sleep 0.1; done; ${condition} && echo yes || echo no`;
+const until = (condition: string): string => pollUntil(condition, 20);
 
 const gone = (id: string): [string, unknown][] => [
   ['DEVICE_DELETED', { path: `/machine/peripheral/${id}/virtio-backend` }],

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { pollUntil } from '../guest/poll.ts';
 import { cachedGuest } from '../guest/shell.ts';
 import { haveQemu } from '../pc/qemu-monitor.ts';
 import { MachineProcess, type Program } from './machine-process.ts';
@@ -34,8 +35,7 @@ const behind = (machine: MachineType, index: number): { bus?: string } =>
   machine === 'pc' ? {} : { bus: ROOT_PORTS[index]! };
 
 /** For the guest: waits up to ten seconds for the condition, and says whether it came true. */
-const until = (condition: string): string =>
-  `for i in $(seq 100); do ${condition} && break; sleep 0.1; done; ${condition} && echo yes || echo no`;
+const until = (condition: string): string => pollUntil(condition, 10);
 /**
  * For the guest: starts a program that goes on. Not as a job of the shell: this busybox takes the end of a job for the
  * end of its input.
