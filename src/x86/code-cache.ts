@@ -243,7 +243,8 @@ export class CodeCache {
     // FNV-1a
     let hash = Math.imul(0x811c9dc5 ^ offset ^ ((high >>> 16) << 12), 0x01000193);
     for (let at = here + offset; at < end; at++) hash = Math.imul(hash ^ this.#bytes[at]!, 0x01000193);
-    return hash >>> 0;
+    // of 32 bits with a sign: V8 keeps such numbers without an object
+    return hash;
   }
 
   /**

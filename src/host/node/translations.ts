@@ -91,7 +91,7 @@ export class TranslationFile implements RegionStore {
       const length = chunk.getUint32(header, true);
       if (length > MAX_REGION || this.#end + HEADER + length > size) return;
       const sum = chunk.getUint32(header + 8, true);
-      this.#note(chunk.getUint32(header + 4, true), { at: this.#end, length, sum });
+      this.#note(chunk.getInt32(header + 4, true), { at: this.#end, length, sum });
       this.#end += HEADER + length;
     }
   }
@@ -161,7 +161,7 @@ export class TranslationFile implements RegionStore {
     const whole = new Uint8Array(HEADER + region.length);
     const view = new DataView(whole.buffer);
     view.setUint32(0, region.length, true);
-    view.setUint32(4, key, true);
+    view.setInt32(4, key, true);
     view.setUint32(8, sum, true);
     whole.set(region, HEADER);
     this.#pending.push(whole);

@@ -15,7 +15,7 @@ const PAGE = 4096;
 const SCATTERED = 1;
 const PATIENT = 2;
 
-/** Where regions are kept from one run to the next, by a number that is made of the hot block's code (`CodeCache.keyOf`). */
+/** Where regions are kept from one run to the next, by an i32 that is made of the hot block's code (`CodeCache.keyOf`). */
 export interface RegionStore {
   /** Regions under this key, the latest first. */
   find(key: number): readonly Uint8Array[];
