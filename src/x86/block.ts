@@ -58,6 +58,11 @@ export class Block {
     return this.#bits & INSTRUCTIONS;
   }
 
+  /** As `shapeOf` made it. */
+  get shape(): number {
+    return this.#bits & L.SHAPE;
+  }
+
   /** Offset in its page of the byte behind the last one that it depends on; what exceeds 4096 lies in `nextPage`. */
   get extent(): number {
     return (this.physical & 4095) + ((this.#bits >>> BYTES_SHIFT) & BYTES);

@@ -490,6 +490,33 @@ describe('translations and code that changes', () => {
     }
   });
 
+  it('are kept with the code that they were made from, though it is another one already', () => {
+    const store = new MemoryStore();
+    const m = new Machine(store, { hot: 40 }).write(CODE, LOOP);
+    m.view.setBigUint64(L.GPR + 8, BigInt(N), true);
+    m.view.setBigUint64(L.RIP, BigInt(CODE), true);
+    expect(m.cpu.run(45 * 5)).toBe('budget');
+    expect([m.regions, m.kept]).toEqual([0, 0]);
+    // a device that is writing on another thread, and has not said so yet
+    m.cpu.guestMemory.bytes[L.RAM_BASE + CODE + 7] = 5;
+    m.cpu.translator.flush();
+    expect(m.kept).toBeGreaterThan(0);
+    const codes = store.regions.flatMap((region) =>
+      decodeRegion(region).blocks.filter(({ offset }) => offset === 5),
+    );
+    expect(codes.map(({ code }) => [...code])).toEqual(
+      codes.map(() => [0x83, 0xc3, 1, 0xff, 0xc9, 0x75, 0xf4]),
+    );
+    expect(codes.length).toBeGreaterThan(0);
+    for (const [byte, times] of [
+      ['01', 1],
+      ['05', 5],
+    ] as const) {
+      const other = new Machine(store).write(CODE, LOOP).write(CODE + 7, byte);
+      expect(other.run(N)).toBe(times * LOOPED);
+    }
+  });
+
   it('do not come in the way when all code is forgotten while they are looked for', () => {
     const store = filled();
     const forgetful: RegionStore = {

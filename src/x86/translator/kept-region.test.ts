@@ -18,7 +18,6 @@ interface Sample {
   readonly kind: { readonly scattered: boolean; readonly patient: boolean };
   readonly entries: ReadonlySet<number>;
   readonly written: WrittenFunction;
-  readonly codes: ReadonlyMap<Block, Uint8Array>;
 }
 
 const bytes = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ minLength: 1, maxLength });
@@ -60,7 +59,6 @@ const sample: fc.Arbitrary<Sample> = fc
   })
   .map(({ mode, flags, home, pages, blocks, hot, body, hints, fixups }) => {
     const numbers = [0, ...pages.filter((page) => page !== 0)];
-    const codes = new Map<Block, Uint8Array>();
     const entries = new Set<number>();
     const chosen = blocks.map(({ page, at, instructions, code, entry }, number): RegionBlock => {
       const first = numbers[page % numbers.length]! * PAGE;
@@ -72,10 +70,9 @@ const sample: fc.Arbitrary<Sample> = fc
         shapeOf(instructions, code.length, 'continue', false),
         nextPage,
       );
-      codes.set(block, code);
       if (entry) entries.add(number);
       const insns = Array.from({ length: instructions }, () => ({}) as Insn);
-      return { offset: first + at, page: first, insns, block, fallsTo: undefined };
+      return { offset: first + at, page: first, insns, code, block, fallsTo: undefined };
     });
     const placed = fixups.map(([at, what]) => [at % (body.length - 5), what] as const);
     // the call's two bytes are its index in the module
@@ -96,15 +93,14 @@ const sample: fc.Arbitrary<Sample> = fc
       kind: flags,
       entries,
       written: { body, hints: hints.sort((a, b) => a - b), fixups: placed.flat() },
-      codes,
     };
   });
 
 /** Names have numbers that are not the indices. */
 const nameOf = (index: number): number => 3 * index + 1;
 
-const encode = ({ selection, kind, entries, written, codes }: Sample): Uint8Array =>
-  encodeRegion(selection, kind, entries, written, nameOf, (block) => codes.get(block)!);
+const encode = ({ selection, kind, entries, written }: Sample): Uint8Array =>
+  encodeRegion(selection, kind, entries, written, nameOf);
 
 /** A cache that takes everything for code that is there. */
 const credulous = {
@@ -137,7 +133,7 @@ describe('a region as bytes', () => {
   it('comes back as it was', () => {
     fc.assert(
       fc.property(sample, (one) => {
-        const { selection, kind, entries, written, codes } = one;
+        const { selection, kind, entries, written } = one;
         const { body } = written;
         const kept = decodeRegion(encode(one));
         expect(kept.mode).toBe(selection.hot.mode);
@@ -145,10 +141,10 @@ describe('a region as bytes', () => {
         expect({ scattered: kept.scattered, patient: kept.patient }).toEqual(kind);
         expect(kept.pages).toEqual([...selection.pages.keys()]);
         expect(kept.blocks).toEqual(
-          selection.blocks.map(({ offset, block }) => ({
+          selection.blocks.map(({ offset, block, code }) => ({
             offset,
-            instructions: block.instructions,
-            code: codes.get(block),
+            shape: block.shape,
+            code,
           })),
         );
         expect(kept.entries).toEqual(entries);

@@ -4,6 +4,7 @@
  * of one machine, for those are symbols (symbols.ts). The guest's code is kept with it and compared byte by byte.
  */
 import { ByteWriter, putS32, putU14 } from '../../wasm/bytes.ts';
+import { assert } from '../../core/errors.ts';
 import { CALLED } from '../../wasm/expr.ts';
 import type { WrittenFunction } from '../../wasm/function.ts';
 import type { Block } from '../block.ts';
@@ -27,7 +28,8 @@ export interface RegionStore {
 /** One block of a kept region: where it begins, counted from the region's first page, and what it is. */
 interface KeptBlock {
   readonly offset: number;
-  readonly instructions: number;
+  /** See Block.shape: with equal code it is another one where that has changed while it was decoded. */
+  readonly shape: number;
   readonly code: Uint8Array;
 }
 
@@ -60,7 +62,6 @@ export function encodeRegion(
   entries: ReadonlySet<number>,
   { body, hints, fixups }: WrittenFunction,
   nameOf: (index: number) => number,
-  codeOf: (block: Block) => Uint8Array,
 ): Uint8Array {
   const out = new ByteWriter(body.length + 1024);
   out.u32(hot.mode);
@@ -70,10 +71,10 @@ export function encodeRegion(
   out.u32(pages.size);
   for (const page of pages.keys()) out.s53(page);
   out.u32(blocks.length);
-  for (const [number, { offset, block }] of blocks.entries()) {
-    const code = codeOf(block);
+  for (const [number, { offset, block, code }] of blocks.entries()) {
+    assert(code !== undefined, 'a region to be kept without its code');
     out.s53(offset);
-    out.u32(block.instructions);
+    out.u32(block.shape);
     out.u32(entries.has(number) ? 1 : 0);
     out.u32(code.length);
     out.append(code);
@@ -154,9 +155,9 @@ export function decodeRegion(bytes: Uint8Array): KeptRegion {
   const entries = new Set<number>();
   for (let left = r.unsigned(); left > 0; left--) {
     const offset = r.signed();
-    const count = r.unsigned();
+    const shape = r.unsigned();
     if (r.unsigned() === 1) entries.add(blocks.length);
-    blocks.push({ offset, instructions: count, code: r.take(r.unsigned()) });
+    blocks.push({ offset, shape, code: r.take(r.unsigned()) });
   }
   if (blocks[hot] === undefined) throw new RangeError('a kept region has no hot block');
   const body = r.take(r.unsigned());
@@ -218,9 +219,9 @@ export function placeRegion(
   }
   const first = linear & ~0xfffn;
   const blocks: Block[] = [];
-  for (const { offset, instructions, code } of kept.blocks) {
+  for (const { offset, shape, code } of kept.blocks) {
     const block = cache.block(here(offset), kept.mode, () => first + BigInt(offset));
-    if (block === 'fault' || block.instructions !== instructions) return undefined;
+    if (block === 'fault' || block.shape !== shape) return undefined;
     if (block.extent - (block.physical % PAGE) !== code.length) return undefined;
     if (block.nextPage >= 0 && block.nextPage !== nextPage(offset)) return undefined;
     blocks.push(block);

@@ -104,9 +104,7 @@ export class KeptRegions {
     module: ModuleBuilder,
   ): void {
     const nameOf = (index: number): number => this.#numbers.get(module.importedFunction(index)!.name)!;
-    const region = encodeRegion(selection, kind, entries, written, nameOf, (block) =>
-      this.#cache.codeOf(block),
-    );
+    const region = encodeRegion(selection, kind, entries, written, nameOf);
     this.#store.keep(this.#cache.keyOf(selection.hot), region);
     this.kept++;
   }

@@ -29,6 +29,8 @@ export interface RegionBlock {
   /** Offset of the page that the block lies in: a multiple of 4096. */
   readonly page: number;
   readonly insns: readonly Insn[];
+  /** The bytes of the block, as they were when `insns` were decoded; only where that was asked for. */
+  readonly code: Uint8Array | undefined;
   /** The cached block that starts here: an entry of the region. */
   readonly block: Block;
   /** Continues at this offset (cut by another block's start, by an instruction that is not translated, …). */
@@ -56,6 +58,7 @@ function isTranslatable(insn: Insn): boolean {
 
 interface Chosen {
   readonly block: Block;
+  readonly code: Uint8Array | undefined;
   readonly insns: readonly Insn[];
 }
 
@@ -89,12 +92,14 @@ function successors(insns: readonly Insn[]): Successors {
  * The region of a hot block, or undefined when it cannot be translated.
  * @param linear where the hot block is mapped
  * @param mapped physical page of the page `distance` pages away from the hot block's, or -1 when that is not known
+ * @param keeps the region is for later runs, too
  */
 export function selectRegion(
   cache: CodeCache,
   hot: Block,
   linear: bigint,
   mapped: (distance: number) => number,
+  keeps = false,
 ): Selection | undefined {
   const home = Math.floor(hot.physical / PAGE);
   const pages = new Map([[0, home]]);
@@ -125,11 +130,14 @@ export function selectRegion(
     // an instruction that runs into the next page needs that page to be checked, too
     if (block.nextPage >= 0 && (pages.get(page + PAGE) ?? -1) !== block.nextPage) continue;
     if (chosen.size >= MAX_BLOCKS || count + block.instructions > MAX_INSNS) break;
+    // a device may be writing here on another thread, and tell only when it has done so
+    const code = keeps ? cache.codeOf(block) : undefined;
     const insns = cache.insnsOf(block);
+    if (code !== undefined && !cache.holds(block.physical, block.nextPage, code)) continue;
     // fewer: code has been changed behind our back, and that is being found out
     if (insns.length < block.instructions || !isTranslatable(insns[0]!)) continue;
     pages.set(page, physicalPage);
-    chosen.set(offset, { block, insns });
+    chosen.set(offset, { block, code, insns });
     count += insns.length;
     const { targets, site } = successors(insns);
     for (const target of targets) queue.push(page + target);
@@ -151,7 +159,7 @@ export function selectRegion(
 
 /** A block up to where another one starts, or up to the first instruction that is not translated. */
 function cut(offset: number, chosen: ReadonlyMap<number, Chosen>): RegionBlock {
-  const { block, insns: all } = chosen.get(offset)!;
+  const { block, code, insns: all } = chosen.get(offset)!;
   const page = Math.floor(offset / PAGE) * PAGE;
   const insns: Insn[] = [];
   let fallsTo: number | undefined;
@@ -173,5 +181,5 @@ function cut(offset: number, chosen: ReadonlyMap<number, Chosen>): RegionBlock {
     (!(block.end === 'transfer' && last.def.ends) || holdsInterrupts(last))
   )
     fallsTo = page + last.offset + last.length;
-  return { offset, page, insns, block, fallsTo };
+  return { offset, page, insns, code, block, fallsTo };
 }

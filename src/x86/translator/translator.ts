@@ -179,7 +179,7 @@ export class Translator {
       this.#cache.countAgain(hot, this.#cache.hotThreshold - this.#cache.firstThreshold);
       return undefined;
     }
-    const selection = selectRegion(this.#cache, hot, linear, mapped);
+    const selection = selectRegion(this.#cache, hot, linear, mapped, this.#kept !== undefined);
     return selection === undefined ? undefined : planOf(selection);
   }
 
