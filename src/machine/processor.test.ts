@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { Tracer } from '../core/trace.ts';
-import type { RegionStore } from '../x86/translator/kept-region.ts';
+import type { RegionStore } from '../core/translation-store.ts';
 import type { CpuRequest } from './host.ts';
 import { createProcessor } from './processor.ts';
 

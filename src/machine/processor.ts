@@ -1,6 +1,7 @@
 /** From `-cpu` and the machine's RAM to a processor; hosts call it with the compiled runtime. */
+import type { TranslationStore } from '../core/translation-store.ts';
 import { buildCpuid } from '../x86/cpuid.ts';
-import { Processor, type ProcessorOptions, type TranslationStore } from '../x86/processor.ts';
+import { Processor, type ProcessorOptions } from '../x86/processor.ts';
 import type { CpuRequest } from './host.ts';
 import { ramRegions } from './ram.ts';
 

@@ -9,6 +9,7 @@ import { type Decoder, MAX_LENGTH } from './decode/decode.ts';
 import type { FormRuntime } from './decode/forms.ts';
 import type { Insn } from './decode/insn.ts';
 import type { Engine } from './engine.ts';
+import { GuestCode } from './guest-code.ts';
 import type { HandlerLibrary } from './interpreter/handlers.ts';
 import * as L from './layout.ts';
 
@@ -42,6 +43,7 @@ const NOTICED = 96 * 2 ** 20;
 
 export class CodeCache {
   readonly #engine: Engine;
+  readonly guestCode: GuestCode;
   readonly #view: DataView;
   readonly #bytes: Uint8Array;
   readonly #pageTable: Uint32Array;
@@ -69,6 +71,7 @@ export class CodeCache {
     this.#engine = engine;
     const { buffer } = engine.memory;
     this.#view = new DataView(buffer);
+    this.guestCode = new GuestCode(buffer);
     this.#bytes = new Uint8Array(buffer);
     this.#pageTable = new Uint32Array(buffer, L.PAGE_TABLE, L.PAGE_TABLE_ENTRIES);
     this.#codeLines = new Uint32Array(buffer, L.CODE_LINES, 2 * L.PAGE_TABLE_ENTRIES);
@@ -210,51 +213,14 @@ export class CodeCache {
     return L.HASH + ((low ^ high) << 4);
   }
 
-  /** Address in memory of a physical page's bytes, or 0 when it is not memory. */
-  #pageAddress(page: number): number {
-    return page < this.#pageTable.length ? (this.#pageTable[page]! & ~0xfff) >>> 0 : 0;
-  }
-
-  /** The bytes that a block depends on. */
-  codeOf({ physical, extent, nextPage }: Block): Uint8Array {
-    const offset = physical & 4095;
-    const code = new Uint8Array(extent - offset);
-    const here = this.#pageAddress(Math.floor(physical / 4096));
-    code.set(this.#bytes.subarray(here + offset, here + Math.min(extent, 4096)));
-    if (extent > 4096) {
-      const next = this.#pageAddress(nextPage);
-      code.set(this.#bytes.subarray(next, next + extent - 4096), 4096 - offset);
-    }
-    return code;
-  }
-
-  /** A number for the code of a block, its place in the page and its mode: equal for equal ones, and seldom for others. */
-  keyOf(block: Block): number {
-    return this.#codeKey(block.address);
-  }
-
-  #codeKey(header: number): number {
-    const low = this.#view.getUint32(header + L.BLOCK_KEY, true);
-    const high = this.#view.getUint32(header + L.BLOCK_KEY + 4, true);
-    const offset = low & 4095;
-    const here = this.#pageAddress((low >>> 12) + (high & 0xffff) * 2 ** 20);
-    const bytes = (this.#view.getUint32(header + L.BLOCK_SHAPE, true) >> L.SHAPE_BYTES_SHIFT) & L.SHAPE_BYTES;
-    const end = here + Math.min(offset + bytes, 4096);
-    // FNV-1a
-    let hash = Math.imul(0x811c9dc5 ^ offset ^ ((high >>> 16) << 12), 0x01000193);
-    for (let at = here + offset; at < end; at++) hash = Math.imul(hash ^ this.#bytes[at]!, 0x01000193);
-    // of 32 bits with a sign: V8 keeps such numbers without an object
-    return hash;
-  }
-
   /**
    * For a block that is hot for the first time: has it counted on to the hot threshold, if it is of no interest.
    * @param header its address
-   * @param mayKnow whether there may be something for a block with this key (`keyOf`)
+   * @param mayKnow whether there may be something for a block with this key (`GuestCode.keyOf`)
    * @returns whether that was all
    */
   passBy(header: number, mayKnow: (key: number) => boolean): boolean {
-    if (this.#isCountedAt(header) || mayKnow(this.#codeKey(header))) return false;
+    if (this.#isCountedAt(header) || mayKnow(this.guestCode.keyOf(header))) return false;
     this.#countOn(header, this.hotThreshold - this.firstThreshold);
     return true;
   }
@@ -275,28 +241,16 @@ export class CodeCache {
     return this.#isCountedAt(block.address);
   }
 
-  /** Whether RAM at `physical` holds this code; what is beyond the page stands in `nextPage`. */
-  holds(physical: number, nextPage: number, code: Uint8Array): boolean {
-    const offset = physical & 4095;
-    const here = this.#pageAddress(Math.floor(physical / 4096));
-    const next = nextPage < 0 ? 0 : this.#pageAddress(nextPage);
-    const inPage = Math.min(code.length, 4096 - offset);
-    if (here === 0 || (code.length > inPage && next === 0)) return false;
-    for (let i = 0; i < inPage; i++) if (this.#bytes[here + offset + i] !== code[i]) return false;
-    for (let i = inPage; i < code.length; i++) if (this.#bytes[next + i - inPage] !== code[i]) return false;
-    return true;
-  }
-
   /** The instructions of a block, for the translator. */
   insnsOf({ physical, mode, nextPage, instructions }: Block): Insn[] {
-    const base = this.#pageAddress(Math.floor(physical / 4096));
-    const next = nextPage < 0 ? 0 : this.#pageAddress(nextPage);
+    const base = this.guestCode.pageAddress(Math.floor(physical / 4096));
+    const next = nextPage < 0 ? 0 : this.guestCode.pageAddress(nextPage);
     return this.#decoder.insns(base, next, physical & 4095, mode & L.MODE_CODE, instructions);
   }
 
   #decode(physical: number, mode: number, linear: () => bigint): Block | 'fault' {
     const page = Math.floor(physical / 4096);
-    const base = this.#pageAddress(page);
+    const base = this.guestCode.pageAddress(page);
     if (this.#view.getUint32(L.RECORDS_NEXT, true) + L.MAX_BLOCK_BYTES > L.RECORDS_END) this.flushAll();
     const address = this.#view.getUint32(L.RECORDS_NEXT, true);
     const decoded = this.#decoder.decode(
@@ -305,7 +259,7 @@ export class CodeCache {
       physical & 4095,
       mode,
       () => this.#nextPhysicalPage(linear()),
-      (other) => this.#pageAddress(other),
+      (other) => this.guestCode.pageAddress(other),
     );
     if (decoded === 'fault') return 'fault';
     const { instructions, end, nextPage, endOffset, recordsEnd } = decoded;

@@ -5,12 +5,13 @@
 import { assert, UsageError } from '../core/errors.ts';
 import { GuestMemory, type RamRegion } from '../core/memory.ts';
 import type { Tracer } from '../core/trace.ts';
+import type { FormKeeper, TranslationStore } from '../core/translation-store.ts';
 import type { Block } from './block.ts';
 import { CodeCache } from './code-cache.ts';
 import type { CpuBus, CpuInterface, EntryState, RunResult } from './cpu.ts';
 import type { CpuidModel } from './cpuid.ts';
 import { Decoder } from './decode/decode.ts';
-import { decodeForms, encodeForms, type FormKeeper } from './decode/kept-forms.ts';
+import { decodeForms, encodeForms } from './decode/kept-forms.ts';
 import { Engine, MAX_GUEST_RAM } from './engine.ts';
 import { HandlerLibrary } from './interpreter/handlers.ts';
 import * as L from './layout.ts';
@@ -19,16 +20,12 @@ import { describeCounts } from './report/report.ts';
 import { parseSymbols } from './report/symbols.ts';
 import { describeRegisters } from './registers.ts';
 import { opcodeTable } from './table/index.ts';
-import type { RegionStore } from './translator/kept-region.ts';
 import { Translator } from './translator/translator.ts';
 import { describeUnsupported } from './unsupported.ts';
 
 const PAGE = 4096;
 /** Firmware and other read-only memory, behind RAM. */
 const ROM_BYTES = 16 * 1024 * 1024;
-
-/** What one run can leave for the next. */
-export type TranslationStore = RegionStore & FormKeeper;
 
 export interface ProcessorOptions {
   /** Bytes of runtime.wasm. */

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { Tracer } from '../../src/core/trace.ts';
 import type { ProcessorOptions } from '../../src/x86/processor.ts';
 import * as L from '../../src/x86/layout.ts';
-import type { RegionStore } from '../../src/x86/translator/kept-region.ts';
+import type { RegionStore } from '../../src/core/translation-store.ts';
 import { decodeRegion } from '../../src/x86/translator/kept-region.ts';
 import { ByteWriter } from '../../src/wasm/bytes.ts';
 import { makeProcessor } from './differential/guest.ts';
@@ -423,7 +423,7 @@ describe('translations that were made anew', () => {
     expect([is(second), second.regions - second.used]).toEqual([true, 0]);
     // one that is known to go wrong is not used again
     const old = new MemoryStore();
-    for (const region of before) old.keep(first.cpu.code.keyOf(block(first)), region);
+    for (const region of before) old.keep(first.cpu.code.guestCode.keyOf(block(first).address), region);
     const third = new Machine(old, { hot: 40 }).write(CODE, LOOP);
     settle(third);
     expect([is(third), third.used > 0]).toEqual([false, true]);

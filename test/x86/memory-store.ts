@@ -1,5 +1,5 @@
 /** A store of kept regions in memory, as a file would be: what is found is a copy, the latest comes first. */
-import type { RegionStore } from '../../src/x86/translator/kept-region.ts';
+import type { RegionStore } from '../../src/core/translation-store.ts';
 
 export class MemoryStore implements RegionStore {
   readonly #kept = new Map<number, Uint8Array[]>();

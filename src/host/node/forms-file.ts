@@ -3,7 +3,7 @@
  * met a good many more. What is damaged is as good as not there.
  */
 import * as fs from 'node:fs';
-import type { FormKeeper } from '../../x86/decode/kept-forms.ts';
+import type { FormKeeper } from '../../core/translation-store.ts';
 
 /** A checksum stands in front, 4 bytes. */
 const HEADER = 4;

@@ -7,8 +7,7 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { HostError } from '../../core/errors.ts';
-import type { TranslationStore } from '../../x86/processor.ts';
-import type { RegionStore } from '../../x86/translator/kept-region.ts';
+import type { RegionStore, TranslationStore } from '../../core/translation-store.ts';
 import { formsFile } from './forms-file.ts';
 import { PACKAGE_ROOT } from './package-root.ts';
 import { cacheFolder } from './process.ts';

@@ -17,14 +17,6 @@ const SLOT_FORM = 8;
 /** Where one is handed over: nothing runs meanwhile. */
 const PLACE = L.SINGLE;
 
-/** Where forms are kept from one run to the next. */
-export interface FormKeeper {
-  /** Those of earlier runs, as `encodeForms` gave them. */
-  forms?(): Uint8Array | undefined;
-  /** @param forms tells those that are known, when the run ends */
-  keepForms?(forms: () => Uint8Array): void;
-}
-
 interface FormRuntime {
   /** See runtime/forms.ts. */
   takeForm(from: number): number;

@@ -105,7 +105,7 @@ const encode = ({ selection, kind, entries, written }: Sample): Uint8Array =>
 /** A cache that takes everything for code that is there. */
 const credulous = {
   keepsAlone: () => false,
-  holds: () => true,
+  guestCode: { holds: () => true },
   block: (physical: number, mode: number) =>
     new Block(physical, mode, L.RECORDS, shapeOf(1, 1, 'continue', false), -1),
 } as unknown as CodeCache;

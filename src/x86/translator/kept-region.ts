@@ -16,15 +16,6 @@ const PAGE = 4096;
 const SCATTERED = 1;
 const PATIENT = 2;
 
-/** Where regions are kept from one run to the next, by an i32 that is made of the hot block's code (`CodeCache.keyOf`). */
-export interface RegionStore {
-  /** Regions under this key, the latest first. */
-  find(key: number): readonly Uint8Array[];
-  /** Whether there may be any; asked for each block that runs some times. */
-  has?(key: number): boolean;
-  keep(key: number, region: Uint8Array): void;
-}
-
 /** One block of a kept region: where it begins, counted from the region's first page, and what it is. */
 interface KeptBlock {
   readonly offset: number;
@@ -215,7 +206,7 @@ export function placeRegion(
   const nextPage = (offset: number): number => pages.get(Math.floor(offset / PAGE) * PAGE + PAGE) ?? -1;
   for (const { offset, code } of kept.blocks) {
     const physical = here(offset);
-    if (physical < 0 || !cache.holds(physical, nextPage(offset), code)) return undefined;
+    if (physical < 0 || !cache.guestCode.holds(physical, nextPage(offset), code)) return undefined;
   }
   const first = linear & ~0xfffn;
   const blocks: Block[] = [];

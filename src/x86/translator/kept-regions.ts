@@ -2,6 +2,7 @@
  * Finds regions of earlier runs for blocks that begin to be hot, and hands on new ones for later runs. A block that has
  * one is translated after a few executions, and nothing needs to be chosen or written for it.
  */
+import type { RegionStore } from '../../core/translation-store.ts';
 import { type FunctionSource, functionAgain, type WrittenFunction } from '../../wasm/function.ts';
 import type { ModuleBuilder } from '../../wasm/module.ts';
 import type { Block } from '../block.ts';
@@ -12,14 +13,7 @@ import {
   RUNTIME_FUNCTIONS,
   type RuntimeFunction,
 } from '../semantics/runtime-functions.ts';
-import {
-  decodeRegion,
-  encodeRegion,
-  fillRegion,
-  type KeptRegion,
-  placeRegion,
-  type RegionStore,
-} from './kept-region.ts';
+import { decodeRegion, encodeRegion, fillRegion, type KeptRegion, placeRegion } from './kept-region.ts';
 import type { Plan } from './plan.ts';
 import type { Selection } from './region.ts';
 import type { Place } from './symbols.ts';
@@ -55,7 +49,7 @@ export class KeptRegions {
   /** A kept region for this block, if there is one and all of its code is where it was. */
   find(hot: Block, linear: bigint, mapped: (distance: number) => number): Plan | undefined {
     if (!this.#trusted) return undefined;
-    for (const bytes of this.#store.find(this.#cache.keyOf(hot))) {
+    for (const bytes of this.#store.find(this.#cache.guestCode.keyOf(hot.address))) {
       let kept: KeptRegion;
       try {
         kept = decodeRegion(bytes);
@@ -105,7 +99,7 @@ export class KeptRegions {
   ): void {
     const nameOf = (index: number): number => this.#numbers.get(module.importedFunction(index)!.name)!;
     const region = encodeRegion(selection, kind, entries, written, nameOf);
-    this.#store.keep(this.#cache.keyOf(selection.hot), region);
+    this.#store.keep(this.#cache.guestCode.keyOf(selection.hot.address), region);
     this.kept++;
   }
 }

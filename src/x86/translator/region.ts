@@ -131,9 +131,9 @@ export function selectRegion(
     if (block.nextPage >= 0 && (pages.get(page + PAGE) ?? -1) !== block.nextPage) continue;
     if (chosen.size >= MAX_BLOCKS || count + block.instructions > MAX_INSNS) break;
     // a device may be writing here on another thread, and tell only when it has done so
-    const code = keeps ? cache.codeOf(block) : undefined;
+    const code = keeps ? cache.guestCode.of(block) : undefined;
     const insns = cache.insnsOf(block);
-    if (code !== undefined && !cache.holds(block.physical, block.nextPage, code)) continue;
+    if (code !== undefined && !cache.guestCode.holds(block.physical, block.nextPage, code)) continue;
     // fewer: code has been changed behind our back, and that is being found out
     if (insns.length < block.instructions || !isTranslatable(insns[0]!)) continue;
     pages.set(page, physicalPage);

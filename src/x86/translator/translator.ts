@@ -14,7 +14,7 @@ import { importRuntime } from '../semantics/runtime-functions.ts';
 import { makeChain } from './chain.ts';
 import { RegionEmitter } from './emitter.ts';
 import { RegionListing } from './listing.ts';
-import type { RegionStore } from './kept-region.ts';
+import type { RegionStore } from '../../core/translation-store.ts';
 import { KeptRegions } from './kept-regions.ts';
 import { type Plan, planOf } from './plan.ts';
 import { type Selection, selectRegion } from './region.ts';

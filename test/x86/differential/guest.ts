@@ -8,7 +8,7 @@ import type { CpuBus } from '../../../src/x86/cpu.ts';
 import { buildCpuid } from '../../../src/x86/cpuid.ts';
 import * as L from '../../../src/x86/layout.ts';
 import { Processor, type ProcessorOptions } from '../../../src/x86/processor.ts';
-import type { RegionStore } from '../../../src/x86/translator/kept-region.ts';
+import type { RegionStore } from '../../../src/core/translation-store.ts';
 import { AREA_BYTES, NATIVE_BASE, NATIVE_CODE, NATIVE_DATA } from '../../native/processor.ts';
 import { bareBus } from '../bare-bus.ts';
 import type { Random } from './random.ts';

@@ -8,7 +8,7 @@ import {
   RFLAGS_WORD,
   RIP_WORD,
 } from '../../native/processor.ts';
-import type { RegionStore } from '../../../src/x86/translator/kept-region.ts';
+import type { RegionStore } from '../../../src/core/translation-store.ts';
 import { randomMxcsr, WINDOW, WINDOW_BYTES } from './compare.ts';
 import { Guest } from './guest.ts';
 import { LongProgramGenerator, READ_ONLY_PAGE } from './long-programs.ts';
