@@ -12,6 +12,8 @@ const PAGE = 4096;
 /** Seconds that the guest is left to settle after the login prompt, and seconds over which it is then measured. */
 const SETTLE = 8;
 const IDLE = 10;
+/** Seconds after the prompt at which it is measured once more: nothing of the boot is left to do then. */
+const REST = 40;
 const TIMEOUT = 600;
 
 const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
@@ -119,6 +121,10 @@ export async function bootOnce(machine, commandFor, progress) {
   const before = processorSeconds(pid);
   await sleep(IDLE);
   figures.idlePercent = ((processorSeconds(pid) - before) / IDLE) * 100;
+  await sleep(REST - SETTLE - IDLE);
+  const atRest = processorSeconds(pid);
+  await sleep(IDLE);
+  figures.restPercent = ((processorSeconds(pid) - atRest) / IDLE) * 100;
   try {
     const { resident, beyond } = memoryBeyondGuest(pid, memory, RAM_BASE);
     figures.residentMiB = resident;

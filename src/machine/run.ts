@@ -57,7 +57,7 @@ const LEAST_BUDGET = 1_000;
 /** What takes 5 ms where the guest is slowest, in code that it runs for the first time. */
 const MOST_BUDGET = 250_000;
 /** How much faster than the last quantum the next may be expected to be. */
-const MOST_GROWTH = 1.5;
+const MOST_GROWTH = 2;
 /** Sleeps shorter than this (ms) are naps: the host's timers count whole milliseconds. */
 const NAP = 1;
 /** Nanoseconds after input during which more is likely: a nap, which is deaf to it, is spent listening instead. */

@@ -21,7 +21,7 @@ import { type Selection, selectRegion } from './region.ts';
 import { type Entries, writeRegion } from './write-region.ts';
 
 /** Nanoseconds that a hot block may wait for company, and what of them one slice counts for, sleep behind it included. */
-const MAX_WAIT = 12_800_000;
+const MAX_WAIT = 18_000_000;
 const SLICE = 200_000;
 /** A hot block that waits says so again when the interpreter has run it so often. */
 const REMINDER = 32;
