@@ -79,7 +79,7 @@ export class CodeCache {
     this.#decoder = new BlockDecoder(buffer, engine.runtime as unknown as FormRuntime, decoder, handlers);
     this.hotThreshold = hotThreshold;
     this.firstThreshold = hotThreshold;
-    this.#view.setUint32(L.RECORDS_NEXT, L.RECORDS, true);
+    this.#view.setUint32(L.RECORDS_NEXT, L.RECORDS + 32, true);
   }
 
   /** Executions after which a new block is said to be hot for the first time, to be looked for among kept regions. */
@@ -128,7 +128,7 @@ export class CodeCache {
   executions(block: Block): number {
     if (block.warm) return Infinity;
     const threshold = this.isCounted(block) ? this.hotThreshold : this.firstThreshold;
-    return threshold - this.#view.getInt32(block.address, true);
+    return threshold - this.#view.getInt32(block.address + L.BLOCK_COUNTDOWN, true);
   }
 
   /** Addresses that the indirect branch at the end of a block went to of late, the most frequent first. */
@@ -233,7 +233,7 @@ export class CodeCache {
   #countOn(header: number, executions: number): void {
     const shape = this.#view.getUint32(header + L.BLOCK_SHAPE, true);
     this.#view.setUint32(header + L.BLOCK_SHAPE, (shape | L.SHAPE_COUNTED) >>> 0, true);
-    this.#view.setInt32(header, executions, true);
+    this.#view.setInt32(header + L.BLOCK_COUNTDOWN, executions, true);
   }
 
   /** Its countdown is to the hot threshold, no longer to the first one. */
@@ -270,8 +270,8 @@ export class CodeCache {
       this.#bytes.fill(0, targets, targets + 8 * L.TARGETS);
       behind += 8 * L.TARGETS;
     }
-    this.#view.setUint32(L.RECORDS_NEXT, (behind + 15) & ~15, true);
-    this.#view.setInt32(address, this.firstThreshold, true);
+    this.#view.setUint32(L.RECORDS_NEXT, ((behind + 31) & -L.BLOCK_ALIGNMENT) + 32, true);
+    this.#view.setInt32(address + L.BLOCK_COUNTDOWN, this.firstThreshold, true);
     this.#view.setUint32(address + L.BLOCK_KEY, physical % 2 ** 32, true);
     this.#view.setUint32(address + L.BLOCK_KEY + 4, Math.floor(physical / 2 ** 32) | (mode << 16), true);
     this.#view.setUint32(address + L.BLOCK_NEXT_PAGE, nextPage + 1, true);
@@ -510,7 +510,7 @@ export class CodeCache {
     this.#pages.clear();
     this.#newGeneration();
     this.#bytes.fill(0, L.HASH, L.HASH + L.HASH_ENTRIES * 16);
-    this.#view.setUint32(L.RECORDS_NEXT, L.RECORDS, true);
+    this.#view.setUint32(L.RECORDS_NEXT, L.RECORDS + 32, true);
   }
 
   /** Gives back table slots of dropped regions; to be called when no region is running. */

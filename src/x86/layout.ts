@@ -363,14 +363,19 @@ export const PAGE_BLOCKS = 31457280;
 export const RECORDS = 39845888;
 export const RECORDS_END = 125829120;
 
-/** Bytes of a block's header in RECORDS; its records follow. */
-export const BLOCK_HEADER = 48;
+/**
+ * Bytes of a block's header in RECORDS; its records follow. The second half, which the interpreter reads for each block,
+ * shares a line of the host's cache with the first record (BLOCK_ALIGNMENT).
+ */
+export const BLOCK_HEADER = 64;
+/** Blocks begin 32 bytes behind a multiple of this. */
+export const BLOCK_ALIGNMENT = 64;
 /** Most instructions of one block: longer straight runs go on in the next. */
 export const MAX_BLOCK_INSNS = 64;
 /** Most bytes of a block: header, records, markers, TARGETS. */
 export const MAX_BLOCK_BYTES = 2304;
 /** u32 in the header: number of instructions, bytes that it depends on, BLOCK_ENDS_* (from the lowest bits on). */
-export const BLOCK_SHAPE = 4;
+export const BLOCK_SHAPE = 0;
 export const SHAPE_INSNS = 127;
 export const SHAPE_BYTES = 1023;
 export const SHAPE_BYTES_SHIFT = 7;
@@ -395,19 +400,19 @@ export const BLOCK_NEXT = 20;
  * u32 in the header: not 0 when the interpreter has to look it up again by its physical address, because it is gone, has a
  * region, or lies in two pages.
  */
-export const BLOCK_STATE = 28;
+export const BLOCK_STATE = 36;
 /**
  * In the header, where control went after the block last: u64 linear address, u32 JUMP_GENERATION << 9 | MODE then
  * (NO_STAMP: nothing is known yet), u32 block. A jump cache of one entry that lies where the interpreter is anyhow:
  * looking further away nearly always misses the host's own cache.
  */
-export const BLOCK_LINK = 32;
+export const BLOCK_LINK = 48;
 /** No such MODE exists. */
 export const NO_STAMP = -1;
 /** i32 in the header: how often the block has yet to run to be hot. */
-export const BLOCK_COUNTDOWN = 0;
+export const BLOCK_COUNTDOWN = 32;
 /** u32 in the header: where the last few targets of an indirect jump or call at the end go (TARGETS of u64 each), or 0. */
-export const BLOCK_TARGETS = 24;
+export const BLOCK_TARGETS = 40;
 /** How many targets of an indirect branch are remembered for the translator; a power of two. */
 export const TARGETS = 8;
 

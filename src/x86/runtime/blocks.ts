@@ -2,6 +2,8 @@
 // of a block when something happens to it (code-cache.ts). Only blocks that lie in one page of RAM are made here, of 64-bit
 // code; what else there is, and what has not been met before, decode/block-decoder.ts decodes.
 import {
+  BLOCK_ALIGNMENT,
+  BLOCK_COUNTDOWN,
   BLOCK_END_HANDLER,
   BLOCK_ENDS_INDIRECT,
   BLOCK_ENDS_NOT,
@@ -139,8 +141,8 @@ export function makeBlock(physical: i64, mode: i32): i32 {
     memory.fill(targets, 0, 8 * TARGETS);
     record += 8 * TARGETS;
   }
-  store<i32>(RECORDS_NEXT, (record + 15) & ~15);
-  store<i32>(block, load<i32>(FIRST_COUNTDOWN));
+  store<i32>(RECORDS_NEXT, ((record + 31) & -BLOCK_ALIGNMENT) + 32);
+  store<i32>(block, load<i32>(FIRST_COUNTDOWN), BLOCK_COUNTDOWN);
   store<i32>(block, count | ((at - offset) << SHAPE_BYTES_SHIFT) | (end << SHAPE_END_SHIFT), BLOCK_SHAPE);
   store<u64>(block, <u64>physical | ((<u64>mode) << BLOCK_KEY_SHIFT), BLOCK_KEY);
   store<i32>(block, 0, BLOCK_NEXT_PAGE);
