@@ -435,8 +435,10 @@ int main(void) {
       continue;
     }
     if (strcmp(r->word[1], "exit") == 0) break;
-    if (pthread_create(&threads[atoi(r->word[0]) % THREADS], NULL, serve, r) != 0) answer(r, "no thread");
-    else pthread_detach(threads[atoi(r->word[0]) % THREADS]);
+    /* the thread may have given the request back before it is detached */
+    pthread_t *thread = &threads[atoi(r->word[0]) % THREADS];
+    if (pthread_create(thread, NULL, serve, r) != 0) answer(r, "no thread");
+    else pthread_detach(*thread);
   }
   if (terminal) tcsetattr(0, TCSANOW, &saved);
   return 0;
