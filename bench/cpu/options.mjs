@@ -9,6 +9,8 @@ Runs the same programs under Paravane, QEMU's translator and v86 in turn, and co
   --group NAMES   compute, system, whole, boot (default: all; separated by commas)
   --no-v86        without v86
   --no-qemu       without QEMU: only our own figures
+  --cold          translate everything anew each time; else Paravane runs once before the first round, uncounted, and
+                  keeps what it translates, as it does for its users (-accel tcg,tb-cache=on)
   --node PATH     the Node.js that runs Paravane and v86 (default: the one that runs this)
   --cpu MODEL     the processor that Paravane and QEMU show (default max)
   --memory MIB    guest memory (default 512; whole programs 1024)
@@ -29,6 +31,7 @@ export function readOptions(args) {
         group: { type: 'string', default: 'compute,system,whole,boot' },
         'no-v86': { type: 'boolean', default: false },
         'no-qemu': { type: 'boolean', default: false },
+        cold: { type: 'boolean', default: false },
         node: { type: 'string', default: process.execPath },
         cpu: { type: 'string', default: 'max' },
         memory: { type: 'string' },
@@ -55,6 +58,7 @@ export function readOptions(args) {
     groups,
     v86: !values['no-v86'],
     qemu: !values['no-qemu'],
+    cold: values.cold,
     node: values.node,
     cpu: values.cpu,
     memory: values.memory === undefined ? undefined : wholeNumber('--memory', values.memory),
