@@ -12,6 +12,7 @@ import {
   NEXT,
   RCX,
   RDX,
+  REC_ADDRSIZE,
   REC_IMM,
   RIP,
   RSP,
@@ -46,7 +47,7 @@ import { deliver, raise, SOURCE_SOFTWARE, stepDone, trapStep } from './exception
 import { computeFlags, getRflags, setRflags } from './flags';
 import { begin, ok, readSized } from './memory';
 import { isCanonical } from './mmu';
-import { effectiveAddress, failure, linearAt, nextRip, opSize, r0, registerRead } from './record';
+import { effectiveAddress, failure, linearAt, nextRip, opSize, r0, registerRead, truncate } from './record';
 import { isProtected, longActive, setSegment, updateMode } from './segments';
 
 const R11 = GPR + 88;
@@ -187,10 +188,13 @@ export function op_ud(_rec: i32): i32 {
 export function op_bound(rec: i32): i32 {
   const size = opSize(rec);
   begin();
-  const linear = linearAt(rec, effectiveAddress(rec), size * 2, 0);
+  const offset = effectiveAddress(rec);
+  const first = linearAt(rec, offset, size, 0);
+  // the second bound has an address of its own: with 16 bits it may lie at the start of the segment
+  const second = ok != 0 ? linearAt(rec, truncate(offset + size, load<u8>(rec + REC_ADDRSIZE)), size, 0) : 0;
   if (ok == 0) return failure();
-  const low = readSized(linear, size);
-  const high = ok != 0 ? readSized(linear + size, size) : 0;
+  const low = readSized(first, size);
+  const high = ok != 0 ? readSized(second, size) : 0;
   if (ok == 0) return failure();
   const index = registerRead(r0(rec), size);
   const shift: i64 = 64 - (size << 3);
