@@ -9,6 +9,7 @@ import type { MachineClock } from './clock.ts';
 import type { MachineConfig } from './config.ts';
 import { Emitter } from './events.ts';
 import type { InstructionTime } from './icount.ts';
+import { Pauses } from './pauses.ts';
 import type { Yielder } from './run.ts';
 import { RunLoop } from './run.ts';
 
@@ -175,7 +176,9 @@ export class Machine implements AsyncDisposable {
       onShutdown: () => this.#guestReset('triple-fault'),
       onRequest: () => this.#serve(),
     };
-    this.#loop = new RunLoop(board.cpu, this.clock, this.#host, hooks, this.#icount);
+    // a call of the host's kernel at both ends of each slice: only for who asks
+    const pauses = new Pauses(this.config.stats ? () => this.#host.processorTime?.() : undefined);
+    this.#loop = new RunLoop(board.cpu, this.clock, this.#host, hooks, this.#icount, pauses);
     if (this.#interrupt) this.#loop.setInterrupt(true);
     this.#loop.run().catch((error: unknown) => this.#fail(error));
   }

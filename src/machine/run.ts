@@ -102,13 +102,14 @@ export class RunLoop {
     host: Yielder,
     hooks: RunLoopHooks,
     icount?: InstructionTime,
+    pauses = new Pauses(),
   ) {
     this.#icount = icount;
+    this.pauses = pauses;
     this.#cpu = cpu;
     this.#clock = clock;
     this.#host = host;
     this.#hooks = hooks;
-    this.pauses = new Pauses(() => host.processorTime?.());
     clock.onSooner = () => this.#wake.wake();
   }
 
