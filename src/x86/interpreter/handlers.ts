@@ -11,6 +11,7 @@ import type { Engine } from '../engine.ts';
 import * as w from '../../wasm/ops.ts';
 import * as L from '../layout.ts';
 import { importRuntime, RUNTIME_FUNCTIONS, type RuntimeFunction } from '../semantics/runtime-functions.ts';
+import type { CompiledDef } from '../table/compile.ts';
 import { opcodeTable } from '../table/index.ts';
 import { InterpreterEmitter, next, type Thread } from './emitter.ts';
 import { goOn } from './go-on.ts';
@@ -39,8 +40,10 @@ function readableName(name: string, variant: number): string {
 
 /** What a handler is called in its module: the same for all instructions that it serves. */
 export function formName(insn: Insn, long: boolean): string {
-  return `${insn.def.index}.${variantOf(insn, long)}`;
+  return nameOfForm(insn.def, variantOf(insn, long));
 }
+
+const nameOfForm = ({ index }: CompiledDef, variant: number): string => `${index}.${variant}`;
 
 /** An instruction whose form is to have a handler. */
 interface Wanted {
@@ -162,27 +165,23 @@ export class HandlerLibrary {
       const helper = name.slice(HELPER.length);
       return name in this.#prebuilt && helper in this.#engine.runtime ? this.helper(helper) : undefined;
     }
-    const parsed = /^(\d+)\.(\d+)$/.exec(name);
-    if (parsed === null || !(name in this.#prebuilt)) return undefined;
-    const variants = (this.#byForm[Number(parsed[1])] ??= new Map());
-    const variant = Number(parsed[2]);
-    let index = variants.get(variant);
-    if (index === undefined) {
-      index = this.#engine.allocate(null);
-      variants.set(variant, index);
-      const def = opcodeTable().defs[Number(parsed[1])];
-      this.#names.set(index, readableName(def?.name ?? name, variant));
-      this.#use(name, index);
-    }
-    return index;
+    const [, index, variant] = /^(\d+)\.(\d+)$/.exec(name) ?? [];
+    const def = opcodeTable().defs[Number(index)];
+    if (def === undefined || !(name in this.#prebuilt)) return undefined;
+    return this.#byForm[def.index]?.get(Number(variant)) ?? this.#add(def, Number(variant));
   }
 
-  /** A handler for 64-bit code that was built ahead goes into the table. */
-  #use(name: string, index: number): void {
-    this.#engine.table.set(index, this.#prebuilt[name] as () => number);
-    this.#prebuiltNames.set(index, name);
+  /** Table index for the handler of a form that is met for the first time; the handler itself, if it was built ahead. */
+  #add(def: CompiledDef, variant: number): number {
+    const name = nameOfForm(def, variant);
+    const ready = this.#prebuilt[name];
+    const index = this.#engine.allocate((ready as (() => number) | undefined) ?? null);
+    (this.#byForm[def.index] ??= new Map()).set(variant, index);
+    this.#names.set(index, readableName(def.name, variant));
+    if (ready !== undefined) this.#prebuiltNames.set(index, name);
     this.#count++;
     this.#pairs.add(name, index);
+    return index;
   }
 
   /** Table index of a handler that calls a runtime function; callable after the next `flush`. */
@@ -204,21 +203,11 @@ export class HandlerLibrary {
   handler(insn: Insn, long: boolean): number {
     const { def } = insn;
     if (def.helper !== undefined) return this.helper(def.helper);
-    const variants = (this.#byForm[def.index] ??= new Map());
     const variant = variantOf(insn, long);
-    let index = variants.get(variant);
-    if (index === undefined) {
-      index = this.#engine.allocate(null);
-      variants.set(variant, index);
-      this.#names.set(index, readableName(def.name, variant));
-      const name = formName(insn, long);
-      if (name in this.#prebuilt) this.#use(name, index);
-      else {
-        this.#count++;
-        if (long) this.#pairs.add(name, index);
-        this.#pending.push({ insn, long, index });
-      }
-    }
+    const known = this.#byForm[def.index]?.get(variant);
+    if (known !== undefined) return known;
+    const index = this.#add(def, variant);
+    if (!this.#prebuiltNames.has(index)) this.#pending.push({ insn, long, index });
     return index;
   }
 
