@@ -79,7 +79,7 @@ export class CodeCache {
     this.#decoder = new BlockDecoder(buffer, engine.runtime as unknown as FormRuntime, decoder, handlers);
     this.hotThreshold = hotThreshold;
     this.firstThreshold = hotThreshold;
-    this.#view.setUint32(L.RECORDS_NEXT, L.RECORDS + 32, true);
+    this.#view.setUint32(L.RECORDS_NEXT, L.RECORDS, true);
   }
 
   /** Executions after which a new block is said to be hot for the first time, to be looked for among kept regions. */
@@ -510,7 +510,7 @@ export class CodeCache {
     this.#pages.clear();
     this.#newGeneration();
     this.#bytes.fill(0, L.HASH, L.HASH + L.HASH_ENTRIES * 16);
-    this.#view.setUint32(L.RECORDS_NEXT, L.RECORDS + 32, true);
+    this.#view.setUint32(L.RECORDS_NEXT, L.RECORDS, true);
   }
 
   /** Gives back table slots of dropped regions; to be called when no region is running. */

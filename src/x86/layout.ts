@@ -359,8 +359,8 @@ export const HASH_BITS = 18;
 /** u32 for each guest-physical page: header of the first of the blocks that lie in it and in no other, or 0. */
 export const PAGE_BLOCKS = 31457280;
 
-/** Decoded records and block headers: a bump allocator, emptied as a whole. */
-export const RECORDS = 39845888;
+/** Decoded records and block headers: a bump allocator, emptied as a whole. Where the first block begins. */
+export const RECORDS = 39845920;
 export const RECORDS_END = 125829120;
 
 /**

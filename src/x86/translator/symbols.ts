@@ -6,26 +6,30 @@
 import * as L from '../layout.ts';
 
 /** Kinds, in the lowest bits of a symbol. */
-const KIND_BITS = 2;
+const KIND = 3;
 const REGION = 0;
 const PAGE = 1;
 const RECORD = 2;
 const FAILED = 3;
+/** Three numbers above it: of a block or page, of an instruction in it, how many come behind that. */
 const FIELD = 127;
+const FIRST = 2;
+const SECOND = 9;
+const THIRD = 16;
 
 /** The region's slot. */
 export const REGION_SYMBOL = REGION;
 
 /** A physical page of the region's, by its number. */
-export const pageSymbol = (number: number): number => PAGE | (number << KIND_BITS);
+export const pageSymbol = (number: number): number => PAGE | (number << FIRST);
 
 /** The address of a record: of which block of the region, the how manyth of its instructions. */
 export const recordSymbol = (block: number, number: number): number =>
-  RECORD | (block << KIND_BITS) | (number << (KIND_BITS + 7));
+  RECORD | (block << FIRST) | (number << SECOND);
 
 /** `failedValue` for such a record. */
 export const failedSymbol = (block: number, number: number, behind: number): number =>
-  FAILED | (block << KIND_BITS) | (number << (KIND_BITS + 7)) | (behind << (KIND_BITS + 14));
+  FAILED | (block << FIRST) | (number << SECOND) | (behind << THIRD);
 
 /** Where `failedValue` is split: blocks have at most 64 instructions, and their records lie at multiples of 16. */
 export const FAILED_SHIFT = 7;
@@ -44,18 +48,12 @@ export interface Place {
 
 /** What a symbol stands for; undefined for one that no such region has. */
 export function valueOf(symbol: number, { index, pages, blocks }: Place): number | undefined {
-  const first = (symbol >> KIND_BITS) & FIELD;
-  switch (symbol & ((1 << KIND_BITS) - 1)) {
-    case REGION:
-      return index;
-    case PAGE:
-      return pages[(symbol >> KIND_BITS) & FIELD];
-    default: {
-      const block = blocks[first];
-      if (block === undefined) return undefined;
-      const record = block.address + L.BLOCK_HEADER + ((symbol >> (KIND_BITS + 7)) & FIELD) * L.REC_BYTES;
-      if ((symbol & FAILED) === RECORD) return record;
-      return failedValue(record, (symbol >> (KIND_BITS + 14)) & FIELD);
-    }
-  }
+  const kind = symbol & KIND;
+  const first = (symbol >> FIRST) & FIELD;
+  if (kind === REGION) return index;
+  if (kind === PAGE) return pages[first];
+  const block = blocks[first];
+  if (block === undefined) return undefined;
+  const record = block.address + L.BLOCK_HEADER + ((symbol >> SECOND) & FIELD) * L.REC_BYTES;
+  return kind === RECORD ? record : failedValue(record, (symbol >> THIRD) & FIELD);
 }

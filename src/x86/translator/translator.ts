@@ -3,6 +3,7 @@
  * and makes their blocks enter them.
  */
 import type { Tracer, TracePoint } from '../../core/trace.ts';
+import type { RegionStore } from '../../core/translation-store.ts';
 import { ByteWriter } from '../../wasm/bytes.ts';
 import { FunctionBuilder } from '../../wasm/function.ts';
 import { ModuleBuilder } from '../../wasm/module.ts';
@@ -14,7 +15,6 @@ import { importRuntime } from '../semantics/runtime-functions.ts';
 import { makeChain } from './chain.ts';
 import { RegionEmitter } from './emitter.ts';
 import { RegionListing } from './listing.ts';
-import type { RegionStore } from '../../core/translation-store.ts';
 import { KeptRegions } from './kept-regions.ts';
 import { type Plan, planOf } from './plan.ts';
 import { type Selection, selectRegion } from './region.ts';
@@ -162,8 +162,7 @@ export class Translator {
     }
     // chosen now: how the neighbouring pages are mapped may be another thing later
     const plan = this.#plan(hot, linear);
-    // to look for a region decodes its code, for which all other code may have been forgotten
-    if (plan === undefined || !this.#isCurrent(hot)) return;
+    if (plan === undefined) return;
     this.#queue.push(plan);
     for (const block of plan.blocks) this.#waiting.add(block);
     this.#cache.countAgain(hot, REMINDER);
@@ -173,8 +172,9 @@ export class Translator {
   #plan(hot: Block, linear: bigint): Plan | undefined {
     const mapped = (distance: number): number => this.#mapped(linear, distance);
     const kept = this.#listing ? undefined : this.#kept?.find(hot, linear, mapped);
-    if (kept !== undefined) return kept;
+    // to look for a region decodes its code, for which all other code may have been forgotten
     if (!this.#isCurrent(hot)) return undefined;
+    if (kept !== undefined) return kept;
     if (!this.#cache.isCounted(hot)) {
       this.#cache.countAgain(hot, this.#cache.hotThreshold - this.#cache.firstThreshold);
       return undefined;
