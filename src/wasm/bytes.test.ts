@@ -1,7 +1,7 @@
-/** Values that another use of the bytes replaces: the places that are noted are theirs, and hold any value. */
+/** Numbers that are read again, and values that another use of the bytes replaces: the places that are noted are theirs, and hold any value. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ByteWriter, putS32, putU14 } from './bytes.ts';
+import { ByteReader, ByteWriter, putS32, putU14 } from './bytes.ts';
 
 const EXTREMES = [0, 1, -1, 63, 64, -64, -65, 2 ** 27, -(2 ** 27), 2 ** 28, 2 ** 31 - 1, -(2 ** 31)];
 
@@ -85,5 +85,60 @@ describe('places of values', () => {
         expect(places(turned)).toEqual(places(straight));
       }),
     );
+  });
+});
+
+describe('what is read', () => {
+  const u32 = fc.oneof(fc.nat(200), fc.integer({ min: 0, max: 2 ** 32 - 1 }));
+  const written = (write: (out: ByteWriter) => void): Uint8Array => {
+    const out = new ByteWriter(1);
+    write(out);
+    return out.finish();
+  };
+
+  it('is what was written, one after the other', () => {
+    fc.assert(
+      fc.property(fc.nat(255), u32, fc.maxSafeInteger(), fc.integer(), fc.uint8Array(), (...all) => {
+        const [byte, unsigned, safe, signed, more] = all;
+        const bytes = written((out) => {
+          out.u8(byte);
+          out.u32(unsigned);
+          out.s53(safe);
+          out.s32(signed);
+          out.append(more);
+          out.u8(byte);
+        });
+        const r = new ByteReader(bytes);
+        expect([r.u8(), r.u32(), r.s53(), r.s53(), r.take(more.length), r.u8()]).toEqual([...all, byte]);
+        expect(() => r.u8()).toThrow('end early');
+      }),
+    );
+  });
+
+  it('reaches as far as the numbers do', () => {
+    for (const value of [0, 127, 128, 2 ** 28, 2 ** 32 - 1])
+      expect(new ByteReader(written((out) => out.u32(value))).u32()).toBe(value);
+    for (const value of [...EXTREMES, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER])
+      expect(new ByteReader(written((out) => out.s53(value))).s53()).toBe(value);
+  });
+
+  it('is refused when it ends early', () => {
+    for (const bytes of [[], [0x80], [0xff, 0xff, 0xff]]) {
+      expect(() => new ByteReader(Uint8Array.from(bytes)).u32()).toThrow(RangeError);
+      expect(() => new ByteReader(Uint8Array.from(bytes)).s53()).toThrow(RangeError);
+    }
+    const r = new ByteReader(new Uint8Array(3));
+    expect(r.take(2)).toHaveLength(2);
+    expect(() => r.take(2)).toThrow(RangeError);
+  });
+
+  it('is refused when it is too large, or goes on for too long', () => {
+    const reader = (...bytes: number[]): ByteReader => new ByteReader(Uint8Array.from(bytes));
+    const on = (count: number): number[] => Array.from({ length: count }, () => 0x80);
+    expect(() => reader(...on(4), 0x10).u32()).toThrow('large');
+    expect(() => reader(...on(5), 0).u32()).toThrow('large');
+    expect(() => reader(...on(7), 0x10).s53()).toThrow('large');
+    expect(() => reader(...on(7), 0x70).s53()).toThrow('large');
+    expect(() => reader(...on(8), 0).s53()).toThrow('large');
   });
 });

@@ -1,4 +1,6 @@
-/** A growing byte buffer with the integer encodings of the WebAssembly binary format (core specification §5.2). */
+/** Integers in bytes as the WebAssembly binary format has them (core specification §5.2): written, replaced and read. */
+
+/** A growing byte buffer. */
 export class ByteWriter {
   bytes: Uint8Array;
   length = 0;
@@ -118,6 +120,58 @@ export class ByteWriter {
 
   finish(): Uint8Array {
     return this.bytes.slice(0, this.length);
+  }
+}
+
+/** Reads what a ByteWriter has written. Whatever it could not have written there is refused with a RangeError. */
+export class ByteReader {
+  readonly #bytes: Uint8Array;
+  #at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  u8(): number {
+    const byte = this.#bytes[this.#at++];
+    if (byte === undefined) throw new RangeError('the bytes end early');
+    return byte;
+  }
+
+  /** Unsigned LEB128 of a value below 2^32: at most five bytes. */
+  u32(): number {
+    let value = 0;
+    for (let scale = 1; scale <= 2 ** 28; scale *= 128) {
+      const byte = this.u8();
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80 && value < 2 ** 32) return value;
+    }
+    throw new RangeError('an unsigned number is too large');
+  }
+
+  /** Signed LEB128 of a safe integer, which one of 32 bits is, too: at most eight bytes. */
+  s53(): number {
+    let value = 0;
+    for (let scale = 1; scale <= 2 ** 49; scale *= 128) {
+      const byte = this.u8();
+      if (byte >= 0x80) value += (byte & 0x7f) * scale;
+      else {
+        // the last one has the sign
+        value += (byte & 0x40 ? byte - 0x80 : byte) * scale;
+        if (Number.isSafeInteger(value)) return value;
+        break;
+      }
+    }
+    throw new RangeError('a signed number is too large');
+  }
+
+  /** Not copied. */
+  take(length: number): Uint8Array {
+    const end = this.#at + length;
+    if (end > this.#bytes.length) throw new RangeError('the bytes end early');
+    const taken = this.#bytes.subarray(this.#at, end);
+    this.#at = end;
+    return taken;
   }
 }
 

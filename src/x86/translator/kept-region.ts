@@ -3,7 +3,7 @@
  * same code stands at the same places of its pages, mapped at the same distances; nothing in it depends on the addresses
  * of one machine, for those are symbols (symbols.ts). The guest's code is kept with it and compared byte by byte.
  */
-import { ByteWriter, putS32, putU14 } from '../../wasm/bytes.ts';
+import { ByteReader, ByteWriter, putS32, putU14 } from '../../wasm/bytes.ts';
 import { assert } from '../../core/errors.ts';
 import { CALLED } from '../../wasm/expr.ts';
 import type { WrittenFunction } from '../../wasm/function.ts';
@@ -89,76 +89,36 @@ export function encodeRegion(
   return out.finish();
 }
 
-class Reader {
-  readonly #bytes: Uint8Array;
-  #at = 0;
-
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-  }
-
-  /** Signed LEB128 of a safe integer. */
-  signed(): number {
-    let value = 0;
-    let scale = 1;
-    for (;;) {
-      const byte = this.#bytes[this.#at++];
-      if (byte === undefined || scale > 2 ** 49) throw new RangeError('a kept region ends early');
-      value += (byte & 0x7f) * scale;
-      scale *= 128;
-      if (byte < 0x80) return byte & 0x40 ? value - scale : value;
-    }
-  }
-
-  unsigned(): number {
-    let value = 0;
-    let scale = 1;
-    for (;;) {
-      const byte = this.#bytes[this.#at++];
-      if (byte === undefined || scale > 2 ** 35) throw new RangeError('a kept region ends early');
-      value += (byte & 0x7f) * scale;
-      scale *= 128;
-      if (byte < 0x80) return value;
-    }
-  }
-
-  take(length: number): Uint8Array {
-    if (this.#at + length > this.#bytes.length) throw new RangeError('a kept region ends early');
-    this.#at += length;
-    return this.#bytes.subarray(this.#at - length, this.#at);
-  }
-}
-
 /** @throws RangeError for bytes that are no region */
 export function decodeRegion(bytes: Uint8Array): KeptRegion {
-  const r = new Reader(bytes);
-  const mode = r.unsigned();
-  const hot = r.unsigned();
-  const flags = r.unsigned();
-  const instructions = r.unsigned();
+  const r = new ByteReader(bytes);
+  const mode = r.u32();
+  const hot = r.u32();
+  const flags = r.u32();
+  const instructions = r.u32();
   const pages: number[] = [];
-  for (let left = r.unsigned(); left > 0; left--) {
-    const page = r.signed();
+  for (let left = r.u32(); left > 0; left--) {
+    const page = r.s53();
     if (page % PAGE !== 0) throw new RangeError('a kept region has a page that is none');
     pages.push(page);
   }
   const blocks: KeptBlock[] = [];
   const entries = new Set<number>();
-  for (let left = r.unsigned(); left > 0; left--) {
-    const offset = r.signed();
-    const shape = r.unsigned();
-    if (r.unsigned() === 1) entries.add(blocks.length);
-    blocks.push({ offset, shape, code: r.take(r.unsigned()) });
+  for (let left = r.u32(); left > 0; left--) {
+    const offset = r.s53();
+    const shape = r.u32();
+    if (r.u32() === 1) entries.add(blocks.length);
+    blocks.push({ offset, shape, code: r.take(r.u32()) });
   }
   if (blocks[hot] === undefined) throw new RangeError('a kept region has no hot block');
-  const body = r.take(r.unsigned());
+  const body = r.take(r.u32());
   const hints: number[] = [];
   let last = 0;
-  for (let left = r.unsigned(); left > 0; left--) hints.push((last += r.unsigned()));
+  for (let left = r.u32(); left > 0; left--) hints.push((last += r.u32()));
   const fixups: number[] = [];
-  for (let left = r.unsigned(); left > 0; left -= 2) {
-    const at = r.signed();
-    const what = r.signed();
+  for (let left = r.u32(); left > 0; left -= 2) {
+    const at = r.s53();
+    const what = r.s53();
     if (at < 0 || at + (what <= CALLED ? 2 : 5) > body.length)
       throw new RangeError('a kept region has a symbol outside of its code');
     fixups.push(at, what);
