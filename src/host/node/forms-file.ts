@@ -4,6 +4,7 @@
  */
 import * as fs from 'node:fs';
 import type { FormKeeper } from '../../core/translation-store.ts';
+import { isOwn, replaceFile } from './own-file.ts';
 
 /** A checksum stands in front, 4 bytes. */
 const HEADER = 4;
@@ -31,13 +32,10 @@ export function formsFile(path: string, sum: (bytes: Uint8Array) => number): Req
         const whole = Buffer.alloc(HEADER + forms.length);
         whole.writeUInt32LE(sum(forms), 0);
         whole.set(forms, HEADER);
-        const fresh = `${path}.${process.pid}`;
         try {
-          fs.writeFileSync(fresh, whole, { mode: 0o600 });
-          fs.renameSync(fresh, path);
+          replaceFile(path, (fd) => fs.writeFileSync(fd, whole));
         } catch {
           // no room: the next run meets them again
-          fs.rmSync(fresh, { force: true });
         }
       });
     },
@@ -49,9 +47,8 @@ function read(path: string): Buffer | undefined {
   try {
     const fd = fs.openSync(path, 'r');
     try {
-      const { size, uid } = fs.fstatSync(fd);
-      if (size > MAX_FILE || (process.getuid !== undefined && uid !== process.getuid())) return undefined;
-      return fs.readFileSync(fd);
+      const stat = fs.fstatSync(fd);
+      return stat.size > MAX_FILE || !isOwn(stat) ? undefined : fs.readFileSync(fd);
     } finally {
       fs.closeSync(fd);
     }

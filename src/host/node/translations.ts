@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { HostError } from '../../core/errors.ts';
 import type { RegionStore, TranslationStore } from '../../core/translation-store.ts';
 import { formsFile } from './forms-file.ts';
+import { isOwn, replaceFile } from './own-file.ts';
 import { PACKAGE_ROOT } from './package-root.ts';
 import { cacheFolder } from './process.ts';
 
@@ -41,8 +42,6 @@ export class TranslationFile implements RegionStore {
   #pendingBytes = 0;
   /** What has been handed on by this process, so that it is not written twice. */
   readonly #added = new Set<number>();
-  /** Where the last whole region ends. */
-  #end = 0;
   readonly #most: number;
   /** The file has got all that it may, or all that the disk has room for. */
   #full = false;
@@ -52,18 +51,18 @@ export class TranslationFile implements RegionStore {
     this.#most = bounds.most;
     this.#fd = fs.openSync(path, 'a+', 0o600);
     try {
-      const { size, uid } = fs.fstatSync(this.#fd);
-      if (process.getuid !== undefined && uid !== process.getuid())
-        throw new HostError(`${path} is not ours`);
-      this.#scan(size);
+      const stat = fs.fstatSync(this.#fd);
+      if (!isOwn(stat)) throw new HostError(`${path} is not ours`);
+      const { size } = stat;
       // only the end of a process in the midst of writing leaves less than it began
-      if (this.#end === size && size <= bounds.full) {
+      if (this.#scan(size) === size && size <= bounds.full) {
         // in use, though nothing may be added
         const now = Date.now() / 1000;
         fs.futimesSync(this.#fd, now, now);
         return;
       }
-      const kept = fs.openSync(this.#rewrite(path, bounds.remains), 'a+', 0o600);
+      this.#rewrite(path, bounds.remains);
+      const kept = fs.openSync(path, 'a+', 0o600);
       fs.closeSync(this.#fd);
       this.#fd = kept;
     } catch (error) {
@@ -74,25 +73,29 @@ export class TranslationFile implements RegionStore {
     this.#scan(fs.fstatSync(this.#fd).size);
   }
 
-  /** Finds where the regions are. */
-  #scan(size: number): void {
+  /**
+   * Finds where the regions are.
+   * @returns where the last whole one ends
+   */
+  #scan(size: number): number {
     const chunk = new DataView(new ArrayBuffer(CHUNK));
     let from = 0;
     let filled = 0;
-    this.#end = 0;
-    while (this.#end + HEADER <= size) {
-      if (this.#end + HEADER > from + filled) {
-        from = this.#end;
+    let end = 0;
+    while (end + HEADER <= size) {
+      if (end + HEADER > from + filled) {
+        from = end;
         filled = fs.readSync(this.#fd, chunk, 0, CHUNK, from);
-        if (filled < HEADER) return;
+        if (filled < HEADER) return end;
       }
-      const header = this.#end - from;
+      const header = end - from;
       const length = chunk.getUint32(header, true);
-      if (length > MAX_REGION || this.#end + HEADER + length > size) return;
+      if (length > MAX_REGION || end + HEADER + length > size) return end;
       const sum = chunk.getUint32(header + 8, true);
-      this.#note(chunk.getInt32(header + 4, true), { at: this.#end, length, sum });
-      this.#end += HEADER + length;
+      this.#note(chunk.getInt32(header + 4, true), { at: end, length, sum });
+      end += HEADER + length;
     }
+    return end;
   }
 
   #note(key: number, region: Known): void {
@@ -105,7 +108,7 @@ export class TranslationFile implements RegionStore {
   }
 
   /** Puts the regions that were added last into a file of their own in the place of this one. */
-  #rewrite(path: string, remains: number): string {
+  #rewrite(path: string, remains: number): void {
     const regions = [...this.#known.values()].flat().sort((a, b) => b.at - a.at);
     const chosen: Known[] = [];
     let bytes = 0;
@@ -114,22 +117,13 @@ export class TranslationFile implements RegionStore {
       if (bytes > remains) break;
       chosen.push(region);
     }
-    const fresh = `${path}.${process.pid}`;
-    const out = fs.openSync(fresh, 'w', 0o600);
-    try {
+    replaceFile(path, (out) => {
       for (const { at, length } of chosen.reverse()) {
         const whole = new Uint8Array(HEADER + length);
         fs.readSync(this.#fd, whole, 0, whole.length, at);
         fs.writeSync(out, whole);
       }
-      fs.renameSync(fresh, path);
-    } catch (error) {
-      fs.rmSync(fresh, { force: true });
-      throw error;
-    } finally {
-      fs.closeSync(out);
-    }
-    return path;
+    });
   }
 
   has(key: number): boolean {
