@@ -3,6 +3,7 @@
  * called first, on the thread that calls it; a flag makes it compile whole modules.
  */
 import v8 from 'node:v8';
+import { majorVersion } from './process.ts';
 
 /** The first major version where it pays: with 20 guests are slower by a tenth, with 24 as fast. */
 const SINCE = 26;
@@ -16,9 +17,9 @@ const SINCE = 26;
 export function compileAhead(
   before: () => void,
   setFlags: (flags: string) => void = (flags) => v8.setFlagsFromString(flags),
-  version = process.versions.node,
+  version?: string,
 ): ((code: Uint8Array) => Promise<WebAssembly.Module>) | undefined {
-  if (Number(version.split('.')[0]) < SINCE) return undefined;
+  if (majorVersion(version) < SINCE) return undefined;
   let ahead = false;
   return (code) => {
     if (!ahead) {

@@ -27,7 +27,7 @@ import { nodeBlockHost } from './file.ts';
 import { cacheFolder } from './guest-tools.ts';
 import { nodeNetHost } from './net.ts';
 import { PACKAGE_ROOT } from './package-root.ts';
-import { fillRandom, processorTime, yieldToHost } from './process.ts';
+import { fillRandom, majorVersion, processorTime, yieldToHost } from './process.ts';
 
 /** Node's timers count in 32 bits of milliseconds; longer sleeps are taken in turns. */
 const LONGEST_SLEEP = 2 ** 30;
@@ -173,8 +173,7 @@ function handlersCode(): Uint8Array | undefined {
  * busy with thousands of regions that hardly pay; this is what newer versions use.
  */
 const TIERING_BUDGET = 13_000_000;
-if (Number(process.versions.node.split('.')[0]) < 22)
-  v8.setFlagsFromString(`--wasm-tiering-budget=${TIERING_BUDGET}`);
+if (majorVersion() < 22) v8.setFlagsFromString(`--wasm-tiering-budget=${TIERING_BUDGET}`);
 
 /**
  * @param warn where messages for the user go; stderr unless given

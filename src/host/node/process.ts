@@ -1,4 +1,4 @@
-/** Small services of the Node.js process: a turn of the event loop, random bytes, the cache folder. */
+/** Small services of the Node.js process: a turn of the event loop, its version, random bytes, the cache folder. */
 import { randomFillSync } from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -14,6 +14,11 @@ export function processorTime(): number | undefined {
   const { threadCpuUsage } = process as { threadCpuUsage?: () => { user: number; system: number } };
   const usage = threadCpuUsage?.();
   return usage === undefined ? undefined : (usage.user + usage.system) * 1000;
+}
+
+/** The 24 of 24.9.0: what differs between versions of V8 goes by it. */
+export function majorVersion(version: string = process.versions.node): number {
+  return Number.parseInt(version, 10);
 }
 
 /** Fills `view`, which may lie in shared memory, with random bytes fit for keys. */

@@ -4,6 +4,7 @@
  * of the machine's thread while much code is new.
  */
 import v8 from 'node:v8';
+import { majorVersion } from './process.ts';
 
 /** The first major version that prepares for it. */
 const SINCE = 26;
@@ -15,9 +16,9 @@ const SINCE = 26;
 export function withoutInlining(
   before: () => void,
   setFlags: (flags: string) => void = (flags) => v8.setFlagsFromString(flags),
-  version = process.versions.node,
+  version?: string,
 ): void {
-  if (Number(version.split('.')[0]) < SINCE) return;
+  if (majorVersion(version) < SINCE) return;
   before();
   // this one first: calls through a table count on what the other has prepared, and V8 crashes where it has not
   setFlags('--no-wasm-inlining-call-indirect');
