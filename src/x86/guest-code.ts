@@ -1,4 +1,5 @@
 /** The bytes of guest code, by physical address: what blocks were decoded from. */
+import { fnv1a } from '../core/fnv.ts';
 import type { Block } from './block.ts';
 import * as L from './layout.ts';
 
@@ -44,10 +45,7 @@ export class GuestCode {
     const here = this.pageAddress((low >>> 12) + (high & 0xffff) * 2 ** 20);
     const bytes = (this.#view.getUint32(header + L.BLOCK_SHAPE, true) >> L.SHAPE_BYTES_SHIFT) & L.SHAPE_BYTES;
     const end = here + Math.min(offset + bytes, PAGE);
-    // FNV-1a; with a sign, because V8 keeps such numbers without an object
-    let hash = Math.imul(0x811c9dc5 ^ offset ^ ((high >>> 16) << 12), 0x01000193);
-    for (let at = here + offset; at < end; at++) hash = Math.imul(hash ^ this.#bytes[at]!, 0x01000193);
-    return hash;
+    return fnv1a(this.#bytes, offset ^ ((high >>> 16) << 12), here + offset, end);
   }
 
   /** Whether memory at `physical` holds this code; what is beyond the page stands in `nextPage`. */

@@ -16,8 +16,6 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const sum = (bytes: Uint8Array): number => bytes.reduce((all, byte) => (all * 31 + byte) >>> 0, 7);
-
 /** A run of the program that knows these forms at its end. */
 function run(forms: Uint8Array): Uint8Array | undefined {
   const atEnd: (() => void)[] = [];
@@ -25,7 +23,7 @@ function run(forms: Uint8Array): Uint8Array | undefined {
     atEnd.push(listener as () => void);
     return process;
   });
-  const file = formsFile(path, sum);
+  const file = formsFile(path);
   const before = file.forms();
   file.keepForms(() => forms);
   for (const end of atEnd) end();
@@ -49,13 +47,13 @@ it('is written anew only for a good many more', () => {
 it('is none when it is damaged, too long, or not there', () => {
   run(new Uint8Array(1000).fill(3));
   truncateSync(path, 999);
-  expect(formsFile(path, sum).forms()).toBeUndefined();
+  expect(formsFile(path).forms()).toBeUndefined();
   writeFileSync(path, new Uint8Array(3));
-  expect(formsFile(path, sum).forms()).toBeUndefined();
+  expect(formsFile(path).forms()).toBeUndefined();
   truncateSync(path, 5 << 20);
-  expect(formsFile(path, sum).forms()).toBeUndefined();
+  expect(formsFile(path).forms()).toBeUndefined();
   rmSync(path);
-  expect(formsFile(path, sum).forms()).toBeUndefined();
+  expect(formsFile(path).forms()).toBeUndefined();
 });
 
 it('is given up where it cannot be written', () => {

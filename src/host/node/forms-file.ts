@@ -3,6 +3,7 @@
  * met a good many more. What is damaged is as good as not there.
  */
 import * as fs from 'node:fs';
+import { fnv1a } from '../../core/fnv.ts';
 import type { FormKeeper } from '../../core/translation-store.ts';
 import { isOwn, replaceFile } from './own-file.ts';
 
@@ -13,15 +14,14 @@ const MAX_FILE = 4 << 20;
 /** A file is written anew when it grows by one part in so many. */
 const WORTH = 32;
 
-/** @param sum of bytes, 32 bits */
-export function formsFile(path: string, sum: (bytes: Uint8Array) => number): Required<FormKeeper> {
+export function formsFile(path: string): Required<FormKeeper> {
   let known = 0;
   return {
     forms: () => {
       const whole = read(path);
       if (whole === undefined || whole.length < HEADER) return undefined;
       const forms = whole.subarray(HEADER);
-      if (whole.readUInt32LE(0) !== sum(forms)) return undefined;
+      if (whole.readInt32LE(0) !== fnv1a(forms)) return undefined;
       known = forms.length;
       return forms;
     },
@@ -30,7 +30,7 @@ export function formsFile(path: string, sum: (bytes: Uint8Array) => number): Req
         const forms = tell();
         if (forms.length - known <= known / WORTH || forms.length + HEADER > MAX_FILE) return;
         const whole = Buffer.alloc(HEADER + forms.length);
-        whole.writeUInt32LE(sum(forms), 0);
+        whole.writeInt32LE(fnv1a(forms), 0);
         whole.set(forms, HEADER);
         try {
           replaceFile(path, (fd) => fs.writeFileSync(fd, whole));

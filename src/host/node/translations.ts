@@ -7,6 +7,7 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { HostError } from '../../core/errors.ts';
+import { fnv1a } from '../../core/fnv.ts';
 import type { RegionStore, TranslationStore } from '../../core/translation-store.ts';
 import { formsFile } from './forms-file.ts';
 import { isOwn, replaceFile } from './own-file.ts';
@@ -91,7 +92,7 @@ export class TranslationFile implements RegionStore {
       const header = end - from;
       const length = chunk.getUint32(header, true);
       if (length > MAX_REGION || end + HEADER + length > size) return end;
-      const sum = chunk.getUint32(header + 8, true);
+      const sum = chunk.getInt32(header + 8, true);
       this.#note(chunk.getInt32(header + 4, true), { at: end, length, sum });
       end += HEADER + length;
     }
@@ -140,13 +141,13 @@ export class TranslationFile implements RegionStore {
         // the disk fails: what it held is not there
         continue;
       }
-      if (sum === checksum(region)) found.push(region);
+      if (sum === fnv1a(region)) found.push(region);
     }
     return found;
   }
 
   keep(key: number, region: Uint8Array): void {
-    const sum = checksum(region);
+    const sum = fnv1a(region);
     if (region.length > MAX_REGION || this.#added.has(sum) || this.#full) return;
     this.#added.add(sum);
     // one that was there, but not found in time: not all of its code was
@@ -155,7 +156,7 @@ export class TranslationFile implements RegionStore {
     const view = new DataView(whole.buffer);
     view.setUint32(0, region.length, true);
     view.setInt32(4, key, true);
-    view.setUint32(8, sum, true);
+    view.setInt32(8, sum, true);
     whole.set(region, HEADER);
     this.#pending.push(whole);
     this.#pendingBytes += whole.length;
@@ -177,13 +178,6 @@ export class TranslationFile implements RegionStore {
       this.#full = true;
     }
   }
-}
-
-/** FNV-1a, of 32 bits. */
-function checksum(bytes: Uint8Array): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
-  return hash >>> 0;
 }
 
 /**
@@ -222,7 +216,7 @@ export function keptTranslations(): (kind: string) => TranslationStore | undefin
       removeOld(folder, name);
       const file = new TranslationFile(join(folder, name));
       process.on('exit', () => file.flush());
-      return Object.assign(file, formsFile(join(folder, `${name}.forms`), checksum));
+      return Object.assign(file, formsFile(join(folder, `${name}.forms`)));
     } catch {
       // a cache folder that cannot be written to
       return undefined;
