@@ -86,6 +86,7 @@ const sample: fc.Arbitrary<Sample> = fc
         hot: chosen[hot % chosen.length]!.block,
         linear: 0n,
         blocks: chosen,
+        instructions: blocks.reduce((sum, { instructions }) => sum + instructions, 0),
         pages: new Map(numbers.map((number, i) => [number * PAGE, home + i])),
         sites: [],
         expected: new Map(),

@@ -48,7 +48,7 @@ export interface PlacedRegion {
 
 /** @param nameOf number of the imported function that stands at this index of the module */
 export function encodeRegion(
-  { hot, blocks, pages }: Selection,
+  { hot, blocks, pages, instructions }: Selection,
   { scattered, patient }: { readonly scattered: boolean; readonly patient: boolean },
   entries: ReadonlySet<number>,
   { body, hints, fixups }: WrittenFunction,
@@ -58,7 +58,7 @@ export function encodeRegion(
   out.u32(hot.mode);
   out.u32(blocks.findIndex(({ block }) => block === hot));
   out.u32((scattered ? SCATTERED : 0) | (patient ? PATIENT : 0));
-  out.u32(blocks.reduce((sum, { insns }) => sum + insns.length, 0));
+  out.u32(instructions);
   out.u32(pages.size);
   for (const page of pages.keys()) out.s53(page);
   out.u32(blocks.length);

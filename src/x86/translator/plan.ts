@@ -20,13 +20,13 @@ export type Plan = PlanBase &
   );
 
 export function planOf(selection: Selection): Plan {
-  const { hot, linear, blocks, pages } = selection;
+  const { hot, linear, blocks, pages, instructions } = selection;
   return {
     hot,
     linear,
     blocks: blocks.map(({ block }) => block),
     pages: [...pages.values()],
-    instructions: blocks.reduce((sum, { insns }) => sum + insns.length, 0),
+    instructions,
     selection,
   };
 }

@@ -43,6 +43,8 @@ export interface Selection {
   readonly linear: bigint;
   /** In order of their offsets. */
   readonly blocks: readonly RegionBlock[];
+  /** In all of its blocks. */
+  readonly instructions: number;
   /** Physical page by offset of the page. */
   readonly pages: ReadonlyMap<number, number>;
   /** Offsets of blocks where control comes back from outside: after calls, after instructions done outside. */
@@ -154,7 +156,15 @@ export function selectRegion(
   if (!chosen.has(hot.physical % PAGE)) return undefined;
   const offsets = [...chosen.keys()].sort((a, b) => a - b);
   const blocks = offsets.map((offset) => cut(offset, chosen));
-  return { hot, linear, blocks, pages, sites: offsets.filter((offset) => sites.has(offset)), expected };
+  return {
+    hot,
+    linear,
+    blocks,
+    instructions: blocks.reduce((sum, { insns }) => sum + insns.length, 0),
+    pages,
+    sites: offsets.filter((offset) => sites.has(offset)),
+    expected,
+  };
 }
 
 /** A block up to where another one starts, or up to the first instruction that is not translated. */
