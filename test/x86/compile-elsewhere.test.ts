@@ -2,9 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import * as L from '../../src/x86/layout.ts';
 import { makeProcessor } from './differential/guest.ts';
-
-const CODE = 0x10_000;
-const RBX = L.GPR + 24;
+import { CODE, enterLongMode } from './long-mode.ts';
 
 function rig() {
   const jobs: { compile(): Promise<void>; fail(): Promise<void> }[] = [];
@@ -25,23 +23,16 @@ function rig() {
     },
   );
   const view = new DataView(cpu.engine.memory.buffer);
-  // the first 2 MiB mapped to themselves
-  for (const [table, entry] of [
-    [0x1000, 0x2003],
-    [0x2000, 0x3003],
-    [0x3000, 0x83],
-  ] as const)
-    cpu.guestMemory.write(table, new Uint8Array(BigUint64Array.of(BigInt(entry)).buffer));
-  cpu.enter({ mode: 'long', rip: BigInt(CODE), cr3: 0x1000n });
+  enterLongMode(cpu);
   // add ebx, 3; hlt
   cpu.guestMemory.write(CODE, Uint8Array.of(0x83, 0xc3, 3, 0xf4));
   /** What a run adds to RBX. */
   const run = (): number => {
-    view.setBigUint64(RBX, 0n, true);
+    view.setBigUint64(L.RBX, 0n, true);
     view.setBigUint64(L.RIP, BigInt(CODE), true);
     view.setInt32(L.HALTED, 0, true);
     expect(cpu.run(1000)).toBe('halted');
-    return Number(view.getBigUint64(RBX, true));
+    return Number(view.getBigUint64(L.RBX, true));
   };
   return { cpu, jobs, run, regions: () => cpu.stats()['regions'] };
 }

@@ -6,6 +6,7 @@ import { buildCpuid } from '../../src/x86/cpuid.ts';
 import * as L from '../../src/x86/layout.ts';
 import { Processor } from '../../src/x86/processor.ts';
 import { bareBus } from './bare-bus.ts';
+import { CODE, DIRECTORY, enterLongMode, hex, writeU64 } from './long-mode.ts';
 
 // mov $0x20ffc, %ebx; mov $9000, %ecx; 1: mov (%rbx), %eax; add 4(%rbx), %eax; add %rax, %rdx; dec %ecx; jnz 1b; hlt
 const LOOP = 'bbfc0f0200b9282300008b030343044801c2ffc975f4f4';
@@ -20,16 +21,9 @@ function machine(megabytes: number, code: string): Processor {
     hotThreshold: 1,
     bus: bareBus,
   });
-  const u64 = (gpa: number, value: number): boolean =>
-    cpu.guestMemory.write(gpa, new Uint8Array(BigUint64Array.of(BigInt(value)).buffer));
-  u64(0x1000, 0x2003);
-  u64(0x2000, 0x3003);
-  for (let i = 0; i < megabytes / 2; i++) u64(0x3000 + 8 * i, i * 2 ** 21 + 0x83);
-  cpu.guestMemory.write(
-    0x10000,
-    Uint8Array.from(code.match(/../g)!, (pair) => Number.parseInt(pair, 16)),
-  );
-  cpu.enter({ mode: 'long', rip: 0x10000n, rsp: 0x9000n, cr3: 0x1000n });
+  for (let i = 1; i < megabytes / 2; i++) writeU64(cpu, DIRECTORY + 8 * i, i * 2 ** 21 + 0x83);
+  cpu.guestMemory.write(CODE, hex(code));
+  enterLongMode(cpu);
   return cpu;
 }
 

@@ -4,12 +4,8 @@ import { Decoder } from '../../src/x86/decode/decode.ts';
 import { encodeForms } from '../../src/x86/decode/kept-forms.ts';
 import * as L from '../../src/x86/layout.ts';
 import { makeProcessor } from './differential/guest.ts';
+import { CODE, enterLongMode } from './long-mode.ts';
 import { MemoryStore } from './memory-store.ts';
-
-const PML4 = 0x1000;
-const PDPT = 0x2000;
-const PD = 0x3000;
-const CODE = 0x1_0000;
 
 /** RAX = 5; RAX += RAX * 4 by LEA; [20000h] = EAX; CMP and JNE over UD2; RBX from memory and RCX shifted; HLT. */
 const PROGRAM = [
@@ -43,14 +39,8 @@ class FormStore extends MemoryStore {
 function machine(kept?: Uint8Array) {
   const store = new FormStore(kept);
   const cpu = makeProcessor(Number.POSITIVE_INFINITY, {}, { store });
-  const u64 = (gpa: number, value: number): void => {
-    cpu.guestMemory.write(gpa, new Uint8Array(BigUint64Array.of(BigInt(value)).buffer));
-  };
-  u64(PML4, PDPT | 3);
-  u64(PDPT, PD | 3);
-  u64(PD, 0x83);
   cpu.guestMemory.write(CODE, Uint8Array.from(PROGRAM));
-  cpu.enter({ mode: 'long', rip: BigInt(CODE), cr3: BigInt(PML4) });
+  enterLongMode(cpu);
   const count = (): number => (cpu.engine.runtime.formCount as unknown as () => number)();
   const view = new DataView(cpu.engine.memory.buffer);
   const registers = (): bigint[] =>

@@ -10,17 +10,19 @@ import type { RegionStore } from '../../src/core/translation-store.ts';
 import { decodeRegion } from '../../src/x86/translator/kept-region.ts';
 import { ByteWriter } from '../../src/wasm/bytes.ts';
 import { makeProcessor } from './differential/guest.ts';
+import {
+  CODE,
+  DIRECTORY,
+  hex,
+  LongModeGuest,
+  little,
+  PAGES,
+  relative,
+  STACK,
+  setHandler,
+  VIRTUAL,
+} from './long-mode.ts';
 import { MemoryStore } from './memory-store.ts';
-
-/** The first 2 MiB are mapped to themselves; 16 pages at VIRTUAL go where `map` says. */
-const PML4 = 0x1000;
-const PDPT = 0x2000;
-const LOW = 0x3000;
-const PAGES = 0x4000;
-const VIRTUAL = 0x20_0000;
-const CODE = 0x10_000;
-const STACK = 0x9000;
-const RBX = L.GPR + 24;
 
 interface Given {
   readonly hot?: number;
@@ -31,59 +33,14 @@ interface Given {
   readonly tracer?: Tracer;
 }
 
-class Machine {
-  readonly cpu;
-  readonly view: DataView;
-  readonly #slice: number;
-  readonly #most: number;
-
+class Machine extends LongModeGuest {
   constructor(
     store: RegionStore | undefined,
     { hot = LATE, slice = 50, most = 5000, compile, tracer = new Tracer() }: Given = {},
   ) {
-    this.#slice = slice;
-    this.#most = most;
-    this.cpu = makeProcessor(hot, {}, { store, compile, tracer });
-    this.view = new DataView(this.cpu.engine.memory.buffer);
-    this.u64(PML4, PDPT | 3);
-    this.u64(PDPT, LOW | 3);
-    this.u64(LOW, 0x83);
-    this.u64(LOW + 8, PAGES | 3);
+    super(makeProcessor(hot, {}, { store, compile, tracer }), { slice, most });
     // the same RAM once more, at 64 MiB
-    this.u64(LOW + 8 * 32, 0x83);
-    this.cpu.enter({ mode: 'long', rip: 0n, cr3: BigInt(PML4) });
-  }
-
-  u64(gpa: number, value: number | bigint): void {
-    this.cpu.guestMemory.write(gpa, new Uint8Array(BigUint64Array.of(BigInt(value)).buffer));
-  }
-
-  /** Maps page n of VIRTUAL. */
-  map(n: number, physical: number): void {
-    this.u64(PAGES + 8 * n, physical | 3);
-    (this.cpu.engine.runtime.tlbFlush as unknown as () => void)();
-  }
-
-  write(gpa: number, code: string): this {
-    this.cpu.guestMemory.write(gpa, hex(code));
-    return this;
-  }
-
-  /** Runs from `rip` with RCX = `count` until HLT; gives RBX, which starts as 0. */
-  run(count: number, rip = CODE): number {
-    const { view } = this;
-    for (let i = 0; i < 16; i++) view.setBigUint64(L.GPR + 8 * i, 0n, true);
-    view.setBigUint64(L.GPR + 8, BigInt(count), true);
-    view.setBigUint64(L.RSP, BigInt(STACK), true);
-    view.setBigUint64(L.RIP, BigInt(rip), true);
-    view.setInt32(L.HALTED, 0, true);
-    for (let left = this.#most; left > 0; left--) {
-      const result = this.cpu.run(this.#slice);
-      if (result === 'halted') return Number(view.getBigUint64(RBX, true));
-      if (result !== 'budget') throw new Error(`${result}\n${this.cpu.describeRegisters()}`);
-      this.cpu.translator.flush();
-    }
-    throw new Error(`no end\n${this.cpu.describeRegisters()}`);
+    this.u64(DIRECTORY + 8 * 32, 0x83);
   }
 
   get kept(): number {
@@ -98,16 +55,6 @@ class Machine {
     return this.cpu.translator.regions;
   }
 }
-
-function hex(code: string): Uint8Array {
-  return Uint8Array.from(code.match(/[0-9a-f]{2}/g)!, (pair) => Number.parseInt(pair, 16));
-}
-
-const little = (value: number, bytes = 4): string =>
-  Array.from({ length: bytes }, (_, i) => ((value >>> (8 * i)) & 0xff).toString(16).padStart(2, '0')).join(
-    '',
-  );
-const relative = (from: number, to: number): string => little(to - from);
 
 const N = 200;
 
@@ -185,17 +132,8 @@ describe('translations of another processor', () => {
     const code = '31d2 83f905 7505 ba0000f07f 8b02 01cb ffc9 75ec f4'.replaceAll(' ', '');
     const prepare = (store: MemoryStore, hot: number): Machine => {
       const m = new Machine(store, { hot });
-      const [idt, handler] = [0x30_000, 0x31_000];
-      m.u64(
-        idt + 14 * 16,
-        BigInt(handler & 0xffff) | (0x10n << 16n) | (0x8e00n << 32n) | (BigInt(handler >>> 16) << 48n),
-      );
-      m.u64(0x500 + 0x10, 0x00af_9b00_0000_ffffn);
-      m.u64(0x500 + 0x18, 0x00cf_9300_0000_ffffn);
-      m.view.setBigUint64(L.IDT_BASE, BigInt(idt), true);
-      m.view.setUint32(L.IDT_LIMIT, 0xfff, true);
-      m.view.setBigUint64(L.GDT_BASE, 0x500n, true);
-      m.view.setUint32(L.GDT_LIMIT, 0xff, true);
+      const handler = 0x31_000;
+      setHandler(m.cpu, 14, handler);
       return m.write(handler, 'f4').write(CODE, code);
     };
     const store = new MemoryStore();
@@ -324,7 +262,7 @@ describe('translations of code on several pages', () => {
   it('are not used while the neighbour is not mapped', () => {
     const m = machine(filledStore(), LATE);
     m.u64(PAGES + 8, 0);
-    (m.cpu.engine.runtime.tlbFlush as unknown as () => void)();
+    m.flushTlb();
     expect(() => m.run(N)).toThrow('shutdown');
     expect(m.used).toBe(0);
   });

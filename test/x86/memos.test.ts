@@ -8,6 +8,7 @@ import { Tracer } from '../../src/core/trace.ts';
 import { buildCpuid } from '../../src/x86/cpuid.ts';
 import { Processor } from '../../src/x86/processor.ts';
 import { bareBus } from './bare-bus.ts';
+import { CODE, DIRECTORY, enterLongMode, hex, writeU64 } from './long-mode.ts';
 
 const TABLE = 0x4000;
 /** Linear pages from here on are mapped to pages from DATA on, in another order. */
@@ -46,20 +47,14 @@ function run(code: string, hotThreshold: number) {
     hotThreshold,
     bus: bareBus,
   });
-  const u64 = (gpa: number, value: number): boolean =>
-    cpu.guestMemory.write(gpa, new Uint8Array(BigUint64Array.of(BigInt(value)).buffer));
-  u64(0x1000, 0x2003);
-  u64(0x2000, 0x3003);
-  u64(0x3000, TABLE | 3);
-  for (let page = 0; page < 512; page++) u64(TABLE + 8 * page, (page << 12) | 3);
-  for (let i = 0; i < PAGES; i++) u64(TABLE + 8 * (LINEAR + i), ((DATA + ((7 * i) % PAGES)) << 12) | 3);
+  enterLongMode(cpu);
+  writeU64(cpu, DIRECTORY, TABLE | 3);
+  for (let page = 0; page < 512; page++) writeU64(cpu, TABLE + 8 * page, (page << 12) | 3);
+  for (let i = 0; i < PAGES; i++)
+    writeU64(cpu, TABLE + 8 * (LINEAR + i), ((DATA + ((7 * i) % PAGES)) << 12) | 3);
   const data = Uint8Array.from({ length: PAGES * 4096 }, (_, i) => (i * 0x9e3779b1) >>> 24);
   cpu.guestMemory.write(DATA << 12, data);
-  cpu.guestMemory.write(
-    0x10000,
-    Uint8Array.from(code.match(/../g)!, (pair) => Number.parseInt(pair, 16)),
-  );
-  cpu.enter({ mode: 'long', rip: 0x10000n, rsp: 0x9000n, cr3: 0x1000n });
+  cpu.guestMemory.write(CODE, hex(code));
   let turns = 0;
   while (cpu.run(5000) !== 'halted') expect(++turns).toBeLessThan(1000);
   const after = cpu.guestMemory.slice(DATA << 12, data.length);

@@ -2,10 +2,9 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import * as L from '../../src/x86/layout.ts';
 import { makeProcessor } from './differential/guest.ts';
+import { CODE, enterLongMode } from './long-mode.ts';
 
-const CODE = 0x10_000;
 const FUNCTIONS = 200;
-const RBX = L.GPR + 24;
 
 /** Runs each function, a block of its own, `rounds` times; each must add its number to RBX. */
 function runAll(cpu: ReturnType<typeof makeProcessor>, rounds: number): void {
@@ -13,21 +12,14 @@ function runAll(cpu: ReturnType<typeof makeProcessor>, rounds: number): void {
   for (let n = 0; n < FUNCTIONS; n++)
     // add ebx, n; hlt
     cpu.guestMemory.write(CODE + 64 * n, Uint8Array.of(0x81, 0xc3, n & 255, n >> 8, 0, 0, 0xf4));
-  // the first 2 MiB mapped to themselves
-  for (const [table, entry] of [
-    [0x1000, 0x2003],
-    [0x2000, 0x3003],
-    [0x3000, 0x83],
-  ] as const)
-    cpu.guestMemory.write(table, new Uint8Array(BigUint64Array.of(BigInt(entry)).buffer));
-  cpu.enter({ mode: 'long', rip: BigInt(CODE), cr3: 0x1000n });
+  enterLongMode(cpu);
   for (let round = 0; round < rounds; round++)
     for (let n = 0; n < FUNCTIONS; n++) {
-      view.setBigUint64(RBX, 7n, true);
+      view.setBigUint64(L.RBX, 7n, true);
       view.setBigUint64(L.RIP, BigInt(CODE + 64 * n), true);
       view.setInt32(L.HALTED, 0, true);
       expect(cpu.run(1000)).toBe('halted');
-      expect(Number(view.getBigUint64(RBX, true))).toBe(7 + n);
+      expect(Number(view.getBigUint64(L.RBX, true))).toBe(7 + n);
     }
 }
 

@@ -5,6 +5,7 @@ import { Tracer } from '../../src/core/trace.ts';
 import { buildCpuid } from '../../src/x86/cpuid.ts';
 import { Processor } from '../../src/x86/processor.ts';
 import { bareBus } from './bare-bus.ts';
+import { CODE, enterLongMode, hex } from './long-mode.ts';
 
 /** Long mode on an identity map of 2 MiB; code at 10000h runs in regions from the start. */
 function machine(code: string): { cpu: Processor; seen: Map<string, Record<string, unknown>[]> } {
@@ -20,16 +21,8 @@ function machine(code: string): { cpu: Processor; seen: Map<string, Record<strin
     countCalls: true,
     bus: bareBus,
   });
-  const table = (gpa: number, value: number): boolean =>
-    cpu.guestMemory.write(gpa, new Uint8Array(BigUint64Array.of(BigInt(value)).buffer));
-  table(0x1000, 0x2003);
-  table(0x2000, 0x3003);
-  table(0x3000, 0x83);
-  cpu.guestMemory.write(
-    0x10000,
-    Uint8Array.from(code.match(/../g)!, (pair) => Number.parseInt(pair, 16)),
-  );
-  cpu.enter({ mode: 'long', rip: 0x10000n, rsp: 0x9000n, cr3: 0x1000n });
+  cpu.guestMemory.write(CODE, hex(code));
+  enterLongMode(cpu);
   return { cpu, seen };
 }
 

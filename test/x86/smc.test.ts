@@ -1,79 +1,13 @@
 /** Code that changes while it runs: by itself, through another mapping, by a device, or by the page tables. */
 import { describe, expect, it } from 'vitest';
 import type { Block } from '../../src/x86/block.ts';
+import type { CpuBus } from '../../src/x86/cpu.ts';
 import * as L from '../../src/x86/layout.ts';
 import { makeProcessor } from './differential/guest.ts';
+import { CODE, LongModeGuest, little, PAGES, relative, setHandler, VIRTUAL } from './long-mode.ts';
 
-/** The first 2 MiB are mapped to themselves; 16 pages at VIRTUAL go where `map` says. */
-const PML4 = 0x1000;
-const PDPT = 0x2000;
-const LOW = 0x3000;
-const PAGES = 0x4000;
-const VIRTUAL = 0x20_0000;
-const CODE = 0x10_000;
 const OTHER = 0x12_000;
-const STACK = 0x9000;
 
-const RBX = L.GPR + 24;
-
-class Machine {
-  readonly cpu;
-  readonly view: DataView;
-  readonly #slice: number;
-  /** What OUT to port 80h does. */
-  onOut: (value: number) => void = () => {};
-
-  constructor(hotThreshold: number, slice: number) {
-    this.#slice = slice;
-    this.cpu = makeProcessor(hotThreshold, { writePort: (_port, _size, value) => this.onOut(value) });
-    this.view = new DataView(this.cpu.engine.memory.buffer);
-    this.u64(PML4, PDPT | 3);
-    this.u64(PDPT, LOW | 3);
-    this.u64(LOW, 0x83);
-    this.u64(LOW + 8, PAGES | 3);
-    this.cpu.enter({ mode: 'long', rip: 0n, cr3: BigInt(PML4) });
-  }
-
-  u64(gpa: number, value: number | bigint): void {
-    this.cpu.guestMemory.write(gpa, new Uint8Array(BigUint64Array.of(BigInt(value)).buffer));
-  }
-
-  /** Maps page n of VIRTUAL. */
-  map(n: number, physical: number): void {
-    this.u64(PAGES + 8 * n, physical | 3);
-  }
-
-  write(gpa: number, code: string): void {
-    this.cpu.guestMemory.write(gpa, hex(code));
-  }
-
-  /** Runs from CODE with RCX = `count` until HLT; gives RBX, which starts as 0. */
-  run(count: number, rip = CODE): number {
-    const { view } = this;
-    for (let i = 0; i < 16; i++) view.setBigUint64(L.GPR + 8 * i, 0n, true);
-    view.setBigUint64(L.GPR + 8, BigInt(count), true);
-    view.setBigUint64(L.RSP, BigInt(STACK), true);
-    view.setBigUint64(L.RIP, BigInt(rip), true);
-    view.setInt32(L.HALTED, 0, true);
-    for (let left = 1000; left > 0; left--) {
-      const result = this.cpu.run(this.#slice);
-      if (result === 'halted') return Number(view.getBigUint64(RBX, true));
-      if (result !== 'budget') throw new Error(`${result}\n${this.cpu.describeRegisters()}`);
-      this.cpu.translator.flush();
-    }
-    throw new Error(`no end\n${this.cpu.describeRegisters()}`);
-  }
-}
-
-function hex(code: string): Uint8Array {
-  return Uint8Array.from(code.match(/[0-9a-f]{2}/g)!, (pair) => Number.parseInt(pair, 16));
-}
-
-const little = (value: number, bytes = 4): string =>
-  Array.from({ length: bytes }, (_, i) => ((value >>> (8 * i)) & 0xff).toString(16).padStart(2, '0')).join(
-    '',
-  );
-const relative = (from: number, to: number): string => little(to - from);
 /** 1 + 2 + … + n */
 const sum = (n: number): number => (n * (n + 1)) / 2;
 
@@ -84,7 +18,8 @@ const tiers: [string, number, number][] = [
 ];
 
 describe.each(tiers)('code that changes: %s', (_name, threshold, slice) => {
-  const machine = (): Machine => new Machine(threshold, slice);
+  const machine = (bus: Partial<CpuBus> = {}): LongModeGuest =>
+    new LongModeGuest(makeProcessor(threshold, bus), { slice, most: 1000 });
   const N = 40;
 
   it('patches its next instruction', () => {
@@ -154,13 +89,15 @@ describe.each(tiers)('code that changes: %s', (_name, threshold, slice) => {
   });
 
   it('is changed by a device, the next instruction included', () => {
-    const m = machine();
-    m.onOut = (value) => m.cpu.guestMemory.write(CODE + 5, new Uint8Array([value]));
+    let patched = CODE + 5;
+    const m = machine({
+      writePort: (_port, _size, value) => m.cpu.guestMemory.write(patched, new Uint8Array([value])),
+    });
     // mov al, cl; out 80h, al; mov eax, 0 (patched); add ebx, eax; loop; hlt
     m.write(CODE, '88c8 e680 b800000000 01c3 e2f3 f4');
     expect(m.run(N)).toBe(sum(N));
-    m.onOut = (value) => m.cpu.guestMemory.write(OTHER + 1, new Uint8Array([value]));
     // the same with a function elsewhere
+    patched = OTHER + 1;
     m.write(CODE, `88c8 e680 e8${relative(CODE + 9, OTHER)} 01c3 e2f3 f4`);
     m.write(OTHER, 'b800000000 c3');
     expect(m.run(N)).toBe(sum(N));
@@ -262,7 +199,6 @@ describe.each(tiers)('code that changes: %s', (_name, threshold, slice) => {
     );
     // page one first, then two and one in turn
     m.map(1, two);
-    m.cpu.enter({ mode: 'long', rip: 0n, cr3: BigInt(PML4) });
     expect(m.run(N)).toBe((N / 2) * 70);
     m.write(two, second(5));
     expect(m.run(N)).toBe((N / 2) * 90);
@@ -270,7 +206,6 @@ describe.each(tiers)('code that changes: %s', (_name, threshold, slice) => {
     expect(m.run(N)).toBe((N / 2) * 110);
     // the page writes itself from the other one: mov byte [VIRTUAL + 1002h], dl in place of nops
     m.map(1, one);
-    m.cpu.enter({ mode: 'long', rip: 0n, cr3: BigInt(PML4) });
     m.write(first + 4096 - 32, `83c001 881425${little(VIRTUAL + 0x1002)} ${'90'.repeat(22)}`);
     m.write(CODE, `31c0 ba0a000000 e8${relative(call + 5, top)} 01c3 e2${little(CODE - remap - 2, 1)} f4`);
     expect(m.run(N)).toBe(N * (10 + sum(10)));
@@ -420,18 +355,8 @@ describe.each(tiers)('code that changes: %s', (_name, threshold, slice) => {
   it('becomes defined after it was not, in a line of its own', () => {
     const m = machine();
     // the undefined instruction starts a line; a first run faults, the handler halts
-    const idt = 0x30_000;
     const handler = 0x31_000;
-    m.u64(
-      idt + 6 * 16,
-      BigInt(handler & 0xffff) | (0x10n << 16n) | (0x8e00n << 32n) | (BigInt(handler >>> 16) << 48n),
-    );
-    m.u64(0x500 + 0x10, 0x00af_9b00_0000_ffffn);
-    m.u64(0x500 + 0x18, 0x00cf_9300_0000_ffffn);
-    m.view.setBigUint64(L.IDT_BASE, BigInt(idt), true);
-    m.view.setUint32(L.IDT_LIMIT, 0xfff, true);
-    m.view.setBigUint64(L.GDT_BASE, 0x500n, true);
-    m.view.setUint32(L.GDT_LIMIT, 0xff, true);
+    setHandler(m.cpu, 6, handler);
     m.write(handler, 'bb99000000 f4'); // mov ebx, 99h; hlt
     const start = CODE + 64 - 3;
     m.write(start, '83c301 0fff00 f4'); // add ebx, 1; ud0

@@ -5,25 +5,17 @@
 import { describe, expect, it } from 'vitest';
 import * as L from '../../src/x86/layout.ts';
 import { makeProcessor } from './differential/guest.ts';
+import { CODE, hex, little, runFunction, setHandler, writeU64 } from './long-mode.ts';
 
 /** Two address spaces: low memory is mapped to itself in both; VIRTUAL goes to ONE or to TWO. */
 const SPACES = [0x1000, 0x5000] as const;
 const VIRTUAL = 0x40_0000;
 const ONE = 0x12_000;
 const TWO = 0x13_000;
-const CODE = 0x10_000;
-const STACK = 0x9000;
-const IDT = 0x30_000;
 const HANDLER = 0x31_000;
-const GDT = 0x500;
 const VECTOR = 0x40;
 const GLOBAL = 0x100;
 const CR4_PAE_PGE = 0xa0n;
-
-const bytes = (code: string): Uint8Array =>
-  Uint8Array.from(code.match(/[0-9a-f]{2}/g)!, (pair) => Number.parseInt(pair, 16));
-const little = (value: number): string =>
-  Array.from({ length: 4 }, (_, i) => ((value >>> (8 * i)) & 0xff).toString(16).padStart(2, '0')).join('');
 
 class Machine {
   readonly cpu;
@@ -51,42 +43,20 @@ class Machine {
     }
     this.cpu.enter({ mode: 'long', rip: 0n, cr3: BigInt(SPACES[0]) });
     this.view.setBigUint64(L.CR4, CR4_PAE_PGE, true);
-    this.u64(GDT + 0x10, 0x00af_9b00_0000_ffffn);
-    this.u64(GDT + 0x18, 0x00cf_9300_0000_ffffn);
-    this.view.setBigUint64(L.GDT_BASE, BigInt(GDT), true);
-    this.view.setUint32(L.GDT_LIMIT, 0xff, true);
-    this.u64(
-      IDT + VECTOR * 16,
-      BigInt(HANDLER & 0xffff) | (0x10n << 16n) | (0x8e00n << 32n) | (BigInt(HANDLER >>> 16) << 48n),
-    );
-    this.view.setBigUint64(L.IDT_BASE, BigInt(IDT), true);
-    this.view.setUint32(L.IDT_LIMIT, 0xfff, true);
+    setHandler(this.cpu, VECTOR, HANDLER);
   }
 
-  u64(gpa: number, value: number | bigint): void {
-    this.cpu.guestMemory.write(gpa, new Uint8Array(BigUint64Array.of(BigInt(value)).buffer));
+  u64(gpa: number, value: number): void {
+    writeU64(this.cpu, gpa, value);
   }
 
   write(gpa: number, code: string): void {
-    this.cpu.guestMemory.write(gpa, bytes(code));
+    this.cpu.guestMemory.write(gpa, hex(code));
   }
 
   /** Runs CODE to HLT with RCX = `count`; gives RBX. */
   run(count: number, slice: () => number, between: () => void = () => {}): number {
-    const { view, cpu } = this;
-    for (let i = 0; i < 16; i++) view.setBigUint64(L.GPR + 8 * i, 0n, true);
-    view.setBigUint64(L.RCX, BigInt(count), true);
-    view.setBigUint64(L.RSP, BigInt(STACK), true);
-    view.setBigUint64(L.RIP, BigInt(CODE), true);
-    view.setInt32(L.HALTED, 0, true);
-    for (let left = 100_000; left > 0; left--) {
-      const result = cpu.run(slice());
-      if (result === 'halted') return Number(view.getBigUint64(L.RBX, true));
-      if (result !== 'budget') throw new Error(`${result}\n${cpu.describeRegisters()}`);
-      cpu.translator.flush();
-      between();
-    }
-    throw new Error(`no end\n${cpu.describeRegisters()}`);
+    return runFunction(this.cpu, count, CODE, { slice, most: 100_000, between });
   }
 }
 
@@ -217,7 +187,7 @@ it('does short system instructions in regions as the interpreter does', () => {
         m.u64(at, m.cpu.guestMemory.bytes[L.RAM_BASE + at + 1]! * 256 + 7);
     m.view.setBigUint64(L.CR4, CR4_PAE_PGE | 0x21_0000n, true);
     (m.cpu.engine.runtime.updateMode as unknown as () => void)();
-    m.u64(IDT + 14 * 16, BigInt(HANDLER & 0xffff) | (0x10n << 16n) | (0x8e00n << 32n) | (3n << 48n));
+    setHandler(m.cpu, 14, HANDLER);
     m.u64(ONE, 0x1234_5678);
     m.write(CODE, SHORT);
     // add rsp, 8; add qword [rsp], 7; inc r8; iretq
