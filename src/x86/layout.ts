@@ -191,6 +191,8 @@ export const FIRST_COUNTDOWN = 2648;
 /** u32 each: blocks decoded, and their instructions. */
 export const STAT_BLOCKS = 2652;
 export const STAT_BLOCK_INSNS = 2656;
+/** i32: BUDGET when the interpreter began, after a region or the dispatcher; for counting its instructions. */
+export const INTERP_BUDGET = 2660;
 
 /** CPUID table: u32 count at CPUID_COUNT; entries of 6 u32 (leaf, subleaf or 0xffffffff for any, eax ebx ecx edx). */
 export const CPUID_COUNT = 2688;

@@ -82,7 +82,8 @@ export function writeHandlers(
     for (const name of Object.keys(RUNTIME_FUNCTIONS)) imports.runtime(name as RuntimeFunction);
     for (const name of names) imports.helpers(name);
     thread = { handler: module.type(['i32'], 'i32'), goOn: module.functionIndex(0) };
-    module.addFunction('goOn', ['i32'], 'i32', goOn(thread.handler));
+    const region = module.type(['i32', 'i64'], 'i32');
+    module.addFunction('goOn', ['i32'], 'i32', goOn(thread.handler, region));
   }
   const add = (name: string, write: (f: FunctionBuilder) => void): void => {
     const f = new FunctionBuilder(['i32'], 'i32');

@@ -31,6 +31,7 @@ import {
   HASH_BITS,
   HASH_ENTRIES,
   INTERP_BLOCK,
+  INTERP_BUDGET,
   IN_REGION,
   INTERPRET,
   JUMP_CACHE,
@@ -95,6 +96,9 @@ const RESULT_HALTED = 1;
 const RESULT_SHUTDOWN = 2;
 const RESULT_STOPPED = 3;
 
+/** What of a handler's result is the status; the rest is the address of its record. */
+const STATUS = 15;
+
 const IF: i32 = 0x200;
 
 /**
@@ -155,14 +159,47 @@ function countExit(record: i32): void {
 }
 
 /**
- * Runs a region, and those that it leads to; false when it could not, and the interpreter must go on.
- * `check`: how its pages are mapped has not been looked at yet.
+ * Runs a region, and the regions and blocks that it leads to; false when one of the regions could not, and the
+ * interpreter must go on. `check`: how its pages are mapped has not been looked at yet.
  */
 function enterRegion(region: i32, vbase: u64, check: i32): bool {
   store<i32>(IN_REGION, 1);
-  const status = callRegion(<i32>(<u32>region >> 10), (region & 1023) | check, vbase);
-  store<i32>(IN_REGION, 0);
   store<i32>(STAT_REGION_RUNS, load<i32>(STAT_REGION_RUNS) + 1);
+  return finish(callRegion(<i32>(<u32>region >> 10), (region & 1023) | check, vbase));
+}
+
+/**
+ * Runs a block, and the blocks and regions that it leads to; false when one of the regions could not, and the
+ * interpreter must go on.
+ */
+function interpretBlock(block: i32, vbase: u64): bool {
+  store<i32>(INTERP_BLOCK, block);
+  store<u64>(VBASE, vbase);
+  store<i32>(INTERP_BUDGET, load<i32>(BUDGET));
+  store<i32>(STAT_INTERP_BLOCKS, load<i32>(STAT_INTERP_BLOCKS) + 1);
+  const record = block + BLOCK_HEADER;
+  return finish(callHandler(load<i32>(record, REC_HANDLER), record));
+}
+
+/**
+ * What comes back from a block or a region need not be of the one that was called: they go on to each other by tail
+ * calls (go-on.ts, chain.ts). IN_REGION tells which of them it is of.
+ */
+function finish(result: i32): bool {
+  while (load<i32>(IN_REGION) == 0) {
+    // handlers that may have to stop come back after each instruction
+    if ((result & STATUS) != NEXT || load<i32>(BREAK) != 0) {
+      finishBlock(result);
+      return true;
+    }
+    const record = (result & ~STATUS) + REC_BYTES;
+    result = callHandler(load<i32>(record, REC_HANDLER), record);
+  }
+  return finishRegion(result);
+}
+
+function finishRegion(status: i32): bool {
+  store<i32>(IN_REGION, 0);
   if (status == NEXT) return true;
   if (status == FAULTED) {
     const record = load<i32>(FAULT_RECORD);
@@ -180,6 +217,15 @@ function enterRegion(region: i32, vbase: u64, check: i32): bool {
   return false;
 }
 
+/** The interpreter is done with a block; notes where an indirect branch at the end went. */
+function finishBlock(result: i32): void {
+  const block = load<i32>(INTERP_BLOCK);
+  countInterpreted(result, block + BLOCK_HEADER, load<i32>(INTERP_BUDGET));
+  const targets = load<i32>(block, BLOCK_TARGETS);
+  if (targets != 0)
+    store<u64>(targets + ((load<i32>(block, BLOCK_COUNTDOWN) & (TARGETS - 1)) << 3), load<u64>(RIP));
+}
+
 /** Goes on where a region was left at an instruction, until the end of its block. */
 function interpretRest(): void {
   const record = load<i32>(FAULT_RECORD);
@@ -189,7 +235,7 @@ function interpretRest(): void {
   const counter = leaves + ((region & (COUNTERS - 1)) << 2);
   const count = load<u32>(counter) + 1;
   store<u32>(counter, count == PATIENCE ? 0 : count);
-  interpret(0, record, load<u64>(RIP) & ~0xfff, false);
+  interpretAlone(record, load<u64>(RIP) & ~0xfff, false);
   if (count == PATIENCE) host_impatient(region);
 }
 
@@ -238,8 +284,7 @@ export function run(): i32 {
         const countdown = load<i32>(block, BLOCK_COUNTDOWN) - 1;
         if (load<i32>(block, BLOCK_STATE) == 0 && countdown != 0) {
           store<i32>(block, countdown, BLOCK_COUNTDOWN);
-          interpretOnce = false;
-          interpretBlock(block, linear & ~0xfff, false);
+          interpretOnce = !interpretBlock(block, linear & ~0xfff);
           continue;
         }
       }
@@ -308,8 +353,10 @@ export function run(): i32 {
       store<u32>(jump, stamp, 8);
       store<i32>(jump, block | JUMP_TO_BLOCK, 12);
     }
-    interpretBlock(block, linear & ~0xfff, single);
-    if (attention & ATTENTION_TRAP) trapAfter();
+    if (single) {
+      interpretAlone(block + BLOCK_HEADER, linear & ~0xfff, true);
+      if (attention & ATTENTION_TRAP) trapAfter();
+    } else interpretOnce = !interpretBlock(block, linear & ~0xfff);
   }
   // oxlint-disable-next-line no-unreachable -- AssemblyScript does not see that the loop never ends
   return RESULT_STOPPED;
@@ -325,63 +372,45 @@ export function pageIs(va: u64, pfn: u32): i32 {
   return load<u32>(entry, TLB_PFN) == pfn ? 1 : 0;
 }
 
-/**
- * Runs a block, or its first instruction, and the blocks that it leads to; notes where an indirect branch at the end went.
- */
-function interpretBlock(block: i32, vbase: u64, single: bool): void {
-  interpret(block, block + BLOCK_HEADER, vbase, single);
-  const last = single ? block : load<i32>(INTERP_BLOCK);
-  const targets = load<i32>(last, BLOCK_TARGETS);
-  if (targets != 0)
-    store<u64>(targets + ((load<i32>(last, BLOCK_COUNTDOWN) & (TARGETS - 1)) << 3), load<u64>(RIP));
-}
-
 let stepFailed = false;
 
-/** What of a handler's result is the status. */
-const STATUS = 15;
-
-/**
- * Runs decoded records until somebody has to look where to go on. Handlers go on to the next record and, from `block`, to
- * the next block by themselves; those come back that may have to stop, or that were made late. 0 for `block`: to the end
- * of the block only. `single`: one instruction.
- */
-function interpret(block: i32, first: i32, vbase: u64, single: bool): void {
+/** Runs decoded records to the end of their block, or only the first. */
+function interpretAlone(first: i32, vbase: u64, single: bool): void {
   if (single) {
     memory.copy(SINGLE, first, REC_BYTES);
     store<i32>(SINGLE + REC_BYTES, load<i32>(STOP_HANDLER), REC_HANDLER);
     const handler = load<i32>(SINGLE, REC_HANDLER);
     const alone = handler < COUNTED_HANDLERS ? load<i32>(FIRST_HANDLERS + 4 * handler) : 0;
     if (alone != 0) store<i32>(SINGLE, alone, REC_HANDLER);
-    block = 0;
     first = SINGLE;
   }
-  store<i32>(INTERP_BLOCK, block);
-  let record = first;
+  // nothing goes on from here to another block
+  store<i32>(INTERP_BLOCK, 0);
   store<u64>(VBASE, vbase);
   store<i32>(STAT_INTERP_BLOCKS, load<i32>(STAT_INTERP_BLOCKS) + 1);
   const budget = load<i32>(BUDGET);
-  let status: i32;
-  for (;;) {
-    const result = callHandler(load<i32>(record, REC_HANDLER), record);
-    status = result & STATUS;
-    record = result & ~STATUS;
-    if (status != NEXT) break;
-    if (single || load<i32>(BREAK) != 0) {
-      store<i32>(BREAK, 0);
-      store<u64>(RIP, nextRip(record));
-      break;
-    }
-    record += REC_BYTES;
+  let result = callHandler(load<i32>(first, REC_HANDLER), first);
+  while ((result & STATUS) == NEXT && !single && load<i32>(BREAK) == 0) {
+    const record = (result & ~STATUS) + REC_BYTES;
+    result = callHandler(load<i32>(record, REC_HANDLER), record);
   }
-  if (block != 0) first = load<i32>(INTERP_BLOCK) + BLOCK_HEADER;
+  countInterpreted(result, first, budget);
+}
+
+/**
+ * The interpreter stops at the record in `result`: takes the instructions from `first` on out of the budget, counts those
+ * since it was `budget`, and delivers the exception if the last has raised one.
+ */
+function countInterpreted(result: i32, first: i32, budget: i32): void {
+  const status = result & STATUS;
+  const record = result & ~STATUS;
   const left = load<i32>(BUDGET) - ((record - first) / REC_BYTES + 1);
   store<i32>(BUDGET, left);
   store<u64>(STAT_INTERP_INSNS, load<u64>(STAT_INTERP_INSNS) + <u64>(budget - left));
-  stepFailed = false;
-  if (status == EXCEPTION) {
+  stepFailed = status == EXCEPTION;
+  if (status == NEXT) store<u64>(RIP, nextRip(record));
+  else if (stepFailed) {
     store<u64>(RIP, insnRip(record));
-    stepFailed = true;
     stackFault(record);
     deliverException();
   }
