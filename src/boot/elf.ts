@@ -25,6 +25,7 @@ export interface ElfImage {
   readonly bits: 32 | 64;
   readonly entry: bigint;
   readonly segments: readonly ElfSegment[];
+  /** All of it, or its first bytes. */
   readonly file: Uint8Array;
 }
 
@@ -38,8 +39,12 @@ export function isElf(file: Uint8Array): boolean {
   return file[0] === 0x7f && file[1] === 0x45 && file[2] === 0x4c && file[3] === 0x46;
 }
 
-/** @throws UsageError when the file is cut short or not an x86 executable */
-export function parseElf(file: Uint8Array): ElfImage {
+/**
+ * @param file the file, or as much of it as holds the program headers
+ * @param size bytes of the whole file
+ * @throws UsageError when the file is cut short or not an x86 executable
+ */
+export function parseElf(file: Uint8Array, size = file.length): ElfImage {
   if (!isElf(file)) throw new UsageError('not an ELF file');
   const bits = file[4] === 2 ? 64 : 32;
   if (file.length < (bits === 64 ? 64 : 52))
@@ -70,9 +75,9 @@ export function parseElf(file: Uint8Array): ElfImage {
     };
     if (segment.type === PT_LOAD && segment.fileSize > segment.memorySize)
       throw new UsageError('ELF file is damaged: a segment is larger in the file than in memory');
-    if (segment.offset + segment.fileSize > file.length)
+    if (segment.offset + segment.fileSize > size)
       throw new UsageError(
-        `ELF file is cut short: a segment ends at ${segment.offset + segment.fileSize}, the file at ${file.length}`,
+        `ELF file is cut short: a segment ends at ${segment.offset + segment.fileSize}, the file at ${size}`,
       );
     segments.push(segment);
   }
@@ -97,19 +102,38 @@ export function elfExtent(elf: ElfImage): { start: number; end: number } {
  * @throws UsageError when the guest has no RAM there
  */
 export function loadElf(memory: GuestMemory, elf: ElfImage): void {
-  for (const segment of elf.segments) {
-    if (segment.type !== PT_LOAD || segment.memorySize === 0) continue;
-    const target = memory.slice(segment.paddr, segment.memorySize);
-    if (target === undefined) {
-      const end = segment.paddr + segment.memorySize;
+  for (const { offset, target } of places(memory, elf))
+    target.set(elf.file.subarray(offset, offset + target.length));
+}
+
+/**
+ * As loadElf does, for a file that is read only now: each segment straight to where it belongs.
+ * @param read fills `target` with the bytes from `offset` on; false when there are not as many
+ * @returns false when `read` did; some of the segments are there then
+ */
+export async function readElf(
+  memory: GuestMemory,
+  elf: ElfImage,
+  read: (target: Uint8Array, offset: number) => Promise<boolean>,
+): Promise<boolean> {
+  for (const { offset, target } of places(memory, elf))
+    if (target.length > 0 && !(await read(target, offset))) return false;
+  return true;
+}
+
+/** Where each loadable segment's bytes go; what comes behind them is zeroed when they are there. */
+function* places(memory: GuestMemory, elf: ElfImage): Generator<{ offset: number; target: Uint8Array }> {
+  for (const { type, offset, paddr, fileSize, memorySize } of elf.segments) {
+    if (type !== PT_LOAD || memorySize === 0) continue;
+    const target = memory.slice(paddr, memorySize);
+    if (target === undefined)
       throw new UsageError(
-        `kernel does not fit in the guest's memory: it needs RAM from ${hex(segment.paddr)} to ${hex(end)}; ` +
+        `kernel does not fit in the guest's memory: it needs RAM from ${hex(paddr)} to ${hex(paddr + memorySize)}; ` +
           'give the guest more with -m',
       );
-    }
-    target.set(elf.file.subarray(segment.offset, segment.offset + segment.fileSize));
-    target.fill(0, segment.fileSize);
-    memory.noteWritten(segment.paddr, segment.memorySize);
+    yield { offset, target: target.subarray(0, fileSize) };
+    target.fill(0, fileSize);
+    memory.noteWritten(paddr, memorySize);
   }
 }
 

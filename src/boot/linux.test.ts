@@ -8,7 +8,7 @@ import { GuestMemory } from '../core/memory.ts';
 import { buildE820, E820_RAM } from '../pc/acpi/e820.ts';
 import { ENTRY, makeBzImage, makeElf, makePvhNote, TEXT } from '../../test/boot/images.ts';
 import { HDR, HDR_MAGIC, parseBzImage } from './bzimage.ts';
-import { loadLinux } from './linux.ts';
+import { type KernelCache, loadLinux } from './linux.ts';
 import { LOW_LAYOUT } from './zeropage.ts';
 
 const MIB = 0x100000;
@@ -76,6 +76,77 @@ describe('loadLinux with a bzImage', () => {
     expect(memory.view.getBigUint64(Number(state.gdtBase) + state.dataSelector!, true)).toBe(
       0x00cf93000000ffffn,
     );
+  });
+
+  it('reads a kernel that has been kept straight to its place, and unpacks it anew when that is not what it was', async () => {
+    const elf = makeElf(64, TEXT);
+    // zstd by its first bytes; the size behind the data
+    const payload = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 1, 2, 3, 4, 0, 0, 0, 0);
+    new DataView(payload.buffer).setUint32(8, elf.length, true);
+    const kept = new Map<string, Uint8Array>();
+    let unpacked = 0;
+    let open = 0;
+    const cache: KernelCache = {
+      async open(key) {
+        const data = kept.get(key);
+        if (data === undefined) return undefined;
+        open++;
+        return {
+          size: data.length,
+          read: async (target, offset) => {
+            target.set(data.subarray(offset, offset + target.length));
+            return offset + target.length <= data.length;
+          },
+          close: async () => void open--,
+        };
+      },
+      set: async (key, data) => void kept.set(key, data),
+    };
+    const load = async (): Promise<void> => {
+      const { memory, e820 } = machine();
+      memory.bytes.fill(0xee, ENTRY, ENTRY + 8192);
+      const zstd = (): Uint8Array => {
+        unpacked++;
+        return elf;
+      };
+      const kernel = makeBzImage({ payload });
+      const state = await loadLinux(memory, { kernel, e820, cache, decompress: { zstd } });
+      expect(state).toMatchObject({ mode: 'long', rip: BigInt(ENTRY + 8) });
+      expect(Array.from(memory.slice(ENTRY, 100)!)).toEqual([...TEXT]);
+      expect(memory.slice(ENTRY + 100, 4096)!.every((byte) => byte === 0)).toBe(true);
+      expect(zeroPage(memory).getUint32(HDR.header, true)).toBe(HDR_MAGIC);
+      expect(open).toBe(0);
+    };
+    await load();
+    expect([unpacked, kept.size]).toEqual([1, 1]);
+    const [key] = [...kept.keys()];
+    await load();
+    expect(unpacked).toBe(1);
+    const damaged = (change: (bytes: Uint8Array) => Uint8Array): Uint8Array => change(elf.slice());
+    const segments = 64;
+    for (const bytes of [
+      elf.subarray(0, elf.length - 1),
+      damaged((copy) => copy.fill(0, 0, 4)),
+      damaged((copy) => copy.fill(0xff, segments + 8, segments + 16)),
+    ]) {
+      kept.set(key!, bytes);
+      const before = unpacked;
+      await load();
+      expect(unpacked).toBe(before + 1);
+      expect(kept.get(key!)).toBe(elf);
+    }
+    // one that becomes shorter, or cannot be read, while it is read
+    for (const read of [async () => false, () => Promise.reject(new Error('gone'))]) {
+      const before = unpacked;
+      const { open: real } = cache;
+      cache.open = async (name) => {
+        const file = (await real(name))!;
+        return { ...file, read: (target, offset) => (offset === 0 ? file.read(target, 0) : read()) };
+      };
+      await load();
+      expect(unpacked).toBe(before + 1);
+      cache.open = real;
+    }
   });
 
   it('lets a kernel unpack itself whose packing it does not know', async () => {

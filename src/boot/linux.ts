@@ -15,7 +15,7 @@ import {
 } from './bzimage.ts';
 import { decompress, detectCompression, type HostDecompressor } from './decompress/index.ts';
 import type { E820Entry } from '../pc/acpi/e820.ts';
-import { elfExtent, hex, isElf, loadElf, parseElf, physicalEntry, type ElfImage } from './elf.ts';
+import { elfExtent, type ElfImage, hex, isElf, loadElf, parseElf, physicalEntry, readElf } from './elf.ts';
 import { findMultibootHeader, loadMultiboot } from './multiboot.ts';
 import { placeInitrd, writeCmdline } from './place.ts';
 import { findPvhEntry, loadPvh } from './pvh.ts';
@@ -31,8 +31,17 @@ import {
 
 /** Keeps unpacked kernels between runs; `key` is made of the packed bytes. Failures count as absence. */
 export interface KernelCache {
-  get(key: string): Promise<Uint8Array | undefined>;
+  open(key: string): Promise<KeptKernel | undefined>;
   set(key: string, data: Uint8Array): Promise<void>;
+}
+
+/** An unpacked kernel, which is read straight to where the guest has it. */
+export interface KeptKernel {
+  /** Bytes of the file. */
+  readonly size: number;
+  /** Fills `target` with what lies from `offset` on; false when there is not as much. */
+  read(target: Uint8Array, offset: number): Promise<boolean>;
+  close(): Promise<void>;
 }
 
 export interface LoadOptions {
@@ -77,40 +86,68 @@ export async function loadLinux(memory: GuestMemory, options: LoadOptions): Prom
 }
 
 async function loadBzImage(memory: GuestMemory, options: LoadOptions, image: BzImage): Promise<EntryState> {
-  const unpacked = await unpackPayload(image, options);
-  if (unpacked !== undefined && isElf(unpacked))
-    return loadVmlinux(memory, options, parseElf(unpacked), image);
-  return loadPacked(memory, options, image);
-}
-
-async function unpackPayload(image: BzImage, options: LoadOptions): Promise<Uint8Array | undefined> {
   const { payload, payloadSize } = image;
-  if (payload === undefined) return undefined;
+  if (payload === undefined) return loadPacked(memory, options, image);
   const format = detectCompression(payload);
   // A kernel that packs itself in a way that we do not know unpacks itself, too.
-  if (format === undefined) return isElf(payload) ? payload : undefined;
+  if (format === undefined)
+    return isElf(payload)
+      ? loadVmlinux(memory, options, parseElf(payload), image)
+      : loadPacked(memory, options, image);
   // gzip is the only one that the host unpacks by itself, in less time than a look into the cache takes
-  const slow = format !== 'gzip';
-  const key = slow ? cacheKey(payload) : '';
-  if (slow && options.cache !== undefined) {
-    const cached = await options.cache.get(key).catch(() => undefined);
-    if (cached !== undefined && cached.length === payloadSize && isElf(cached)) return cached;
+  const cache = format === 'gzip' ? undefined : options.cache;
+  const key = cache === undefined ? '' : cacheKey(payload);
+  const kept = await cache?.open(key).catch(() => undefined);
+  try {
+    const state = kept && (await loadKept(memory, options, image, kept));
+    if (state !== undefined) return state;
+  } finally {
+    await kept?.close();
   }
   // All but gzip carry the unpacked size in four bytes after their data; gzip's own trailer ends with it.
   const packed = format === 'gzip' ? payload : payload.subarray(0, payload.length - 4);
   const unpacked = await decompress(packed, payloadSize, options.decompress);
   if (unpacked.length < payloadSize)
     throw new UsageError(`kernel image is damaged: it unpacks to ${unpacked.length} of ${payloadSize} bytes`);
-  if (slow) await options.cache?.set(key, unpacked).catch(() => {});
-  return unpacked;
+  await cache?.set(key, unpacked).catch(() => {});
+  return isElf(unpacked)
+    ? loadVmlinux(memory, options, parseElf(unpacked), image)
+    : loadPacked(memory, options, image);
+}
+
+/** Of an unpacked kernel's file: its header and its program headers, which follow on it. */
+const KERNEL_HEADERS = 4096;
+
+/** Loads what an earlier run has unpacked; undefined when that is not what it should be. */
+async function loadKept(
+  memory: GuestMemory,
+  options: LoadOptions,
+  image: BzImage,
+  kept: KeptKernel,
+): Promise<EntryState | undefined> {
+  if (kept.size !== image.payloadSize) return undefined;
+  const headers = new Uint8Array(Math.min(kept.size, KERNEL_HEADERS));
+  const read = (target: Uint8Array, offset: number): Promise<boolean> =>
+    kept.read(target, offset).catch(() => false);
+  if (!(await read(headers, 0)) || !isElf(headers)) return undefined;
+  let elf: ElfImage;
+  try {
+    elf = parseElf(headers, kept.size);
+  } catch {
+    return undefined;
+  }
+  checkExtent(elf);
+  if (!(await readElf(memory, elf, read))) return undefined;
+  return enterVmlinux(memory, options, elf, image);
 }
 
 /** Length and two 32-bit FNV-style sums over all of the data: collisions need intent, and the user owns both. */
 function cacheKey(data: Uint8Array): string {
   let a = 0x811c9dc5;
   let b = 0x01234567;
+  const view = new DataView(data.buffer, data.byteOffset, data.length);
   for (let i = 0; i + 4 <= data.length; i += 4) {
-    const word = data[i]! | (data[i + 1]! << 8) | (data[i + 2]! << 16) | (data[i + 3]! << 24);
+    const word = view.getInt32(i, true);
     a = Math.imul(a ^ word, 0x01000193);
     b = Math.imul((b << 13) | (b >>> 19), 5) ^ word;
     a ^= a >>> 15;
@@ -126,12 +163,27 @@ function loadVmlinux(
   elf: ElfImage,
   image: BzImage | undefined,
 ): EntryState {
-  const extent = elfExtent(elf);
-  if (extent.start < LOAD_HIGH)
-    throw new UsageError(
-      `kernel wants to be loaded at ${hex(extent.start)}, below 1 MiB, and has no multiboot header`,
-    );
+  checkExtent(elf);
   loadElf(memory, elf);
+  return enterVmlinux(memory, options, elf, image);
+}
+
+function checkExtent(elf: ElfImage): void {
+  const { start } = elfExtent(elf);
+  if (start < LOAD_HIGH)
+    throw new UsageError(
+      `kernel wants to be loaded at ${hex(start)}, below 1 MiB, and has no multiboot header`,
+    );
+}
+
+/** What comes with the segments, which are there. */
+function enterVmlinux(
+  memory: GuestMemory,
+  options: LoadOptions,
+  elf: ElfImage,
+  image: BzImage | undefined,
+): EntryState {
+  const extent = elfExtent(elf);
   const end = Math.max(extent.end, image === undefined ? 0 : extent.start + image.initSize);
   writeBootParams(memory, options, image, { start: extent.start, end });
   return entry(memory, elf.bits === 64, physicalEntry(elf));

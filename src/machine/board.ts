@@ -17,7 +17,7 @@ import { VirtioPci } from '../virtio/transport/pci.ts';
 import type { CpuBus, CpuInterface, EntryState } from '../x86/cpu.ts';
 import type { Backends } from './backends.ts';
 import type { BootFiles } from './boot.ts';
-import { loadGuest } from './boot.ts';
+import { lastKernel, loadGuest } from './boot.ts';
 import type { MachineClock } from './clock.ts';
 import type { DeviceConfig, MachineConfig } from './config.ts';
 import type { MachineHost } from './host.ts';
@@ -170,18 +170,6 @@ const TSC_ESTIMATE = 500;
 
 const hex = (value: number): string => `0x${value.toString(16)}`;
 
-/** Memory of the last kernel that was unpacked, so that a reset need not do it again. */
-function rememberLast(cache: KernelCache | undefined): KernelCache {
-  let last: { key: string; data: Uint8Array } | undefined;
-  return {
-    get: async (key) => (last?.key === key ? last.data : cache?.get(key)),
-    set: async (key, data) => {
-      if (cache === undefined) last = { key, data };
-      else await cache.set(key, data);
-    },
-  };
-}
-
 class MachineBoard implements PcBoard {
   readonly cpu: CpuInterface;
   readonly platform: Platform;
@@ -218,7 +206,7 @@ class MachineBoard implements PcBoard {
     this.backends = parts.backends;
     this.ports = ports;
     this.mmio = mmio;
-    this.#cache = rememberLast(parts.host.kernelCache);
+    this.#cache = parts.host.kernelCache ?? lastKernel();
   }
 
   /** Serial ports, devices, and the first boot. */

@@ -70,6 +70,29 @@ export async function openBootFiles(config: MachineConfig, host: MachineHost): P
   }
 }
 
+/** Where the host keeps none: the kernel that was unpacked last, so that a reset need not do it again. */
+export function lastKernel(): KernelCache {
+  let last: { key: string; data: Uint8Array } | undefined;
+  return {
+    async open(key) {
+      if (last?.key !== key) return undefined;
+      const { data } = last;
+      return {
+        size: data.length,
+        async read(target, offset) {
+          if (offset + target.length > data.length) return false;
+          target.set(data.subarray(offset, offset + target.length));
+          return true;
+        },
+        close: async () => {},
+      };
+    },
+    async set(key, data) {
+      last = { key, data };
+    },
+  };
+}
+
 /**
  * Fills guest RAM for the boot.
  * @returns the state in which the processor starts, or undefined when there is no kernel to start

@@ -499,6 +499,7 @@ export class CodeCache {
 
   /** Forgets all decoded code (the record area is full, or the machine was reset). */
   flushAll(): void {
+    if (this.recordBytes === 0) return;
     this.flushes++;
     this.modules = 0;
     for (const code of this.#pages.values()) for (const region of code.regions) this.#retired.add(region);

@@ -55,8 +55,14 @@ const KEPT_KERNELS = 4;
 function kernelCache(): KernelCache {
   const folder = join(cacheFolder(), 'kernels');
   return {
-    async get(key) {
-      return readFile(join(folder, key)).catch(() => undefined);
+    async open(key) {
+      const file = await open(join(folder, key), 'r').catch(() => undefined);
+      if (file === undefined) return undefined;
+      return {
+        size: (await file.stat()).size,
+        read: async (target, offset) => (await readInto(file, target, offset)) === target.length,
+        close: () => file.close(),
+      };
     },
     async set(key, data) {
       await mkdir(folder, { recursive: true });
@@ -130,16 +136,24 @@ async function openFile(path: string): Promise<OpenFile> {
   }
 }
 
+/** What the file has now; it may become shorter under our hands. */
 async function readWhole(file: FileHandle): Promise<Uint8Array> {
-  const { size } = await file.stat();
-  const content = new Uint8Array(size);
-  for (let at = 0; at < size; ) {
-    const { bytesRead } = await file.read(content, at, size - at, at);
-    // it has become shorter under our hands
-    if (bytesRead === 0) return content.subarray(0, at);
+  const content = new Uint8Array((await file.stat()).size);
+  return content.subarray(0, await readInto(file, content, 0));
+}
+
+/**
+ * Fills `target` from `offset` in the file on.
+ * @returns how many bytes there were
+ */
+async function readInto(file: FileHandle, target: Uint8Array, offset: number): Promise<number> {
+  let at = 0;
+  while (at < target.length) {
+    const { bytesRead } = await file.read(target, at, target.length - at, offset + at);
+    if (bytesRead === 0) break;
     at += bytesRead;
   }
-  return content;
+  return at;
 }
 
 function openLog(path: string): { line(text: string): void; close(): void } {
