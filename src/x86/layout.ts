@@ -268,8 +268,8 @@ export const RUNTIME_DATA = 262144;
  * hash. Entries of 16 bytes: u64 linear address, u32 generation << 9 | MODE, u32 region as in the hash or JUMP_TO_BLOCK
  * | address of a block's header. That says, too, whether the entry still holds (BLOCK_STATE).
  */
-export const JUMP_CACHE = 524288;
-export const JUMP_CACHE_ENTRIES = 16384;
+export const JUMP_CACHE = 132120576;
+export const JUMP_CACHE_ENTRIES = 65536;
 export const JUMP_TO_BLOCK = -0x8000_0000;
 
 /**
