@@ -29,20 +29,22 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const here = (name: string): string => new URL(name, import.meta.url).pathname;
 
+// strings, because numbers would be in colour on a terminal
 const NODE = `
+const say = (...all) => console.log(all.join(' '));
 let h = 0;
 for (let i = 0; i < 3e6; i++) h = (Math.imul(h, 31) + (i ^ (h >>> 7))) | 0;
-console.log('js bits', h);
+say('js bits', h);
 let x = 0.5;
 for (let i = 0; i < 3e6; i++) x = 3.7 * x * (1 - x);
-console.log('js chaos', x);
+say('js chaos', x);
 const map = new Map();
 for (let i = 0; i < 2e5; i++) map.set((i * 7919) % 10007, (map.get((i * 31) % 10007) ?? 0) + i);
-console.log('js map', map.size, [...map.values()].reduce((a, b) => (a * 31 + b) % 1000003, 7));
+say('js map', map.size, [...map.values()].reduce((a, b) => (a * 31 + b) % 1000003, 7));
 let made = 0;
 for (let k = 0; k < 200; k++) { const f = new Function('a', 'return a * ' + k + ' + ' + k * k); for (let i = 0; i < 3000; i++) made = (made + f(i)) % 1000003; }
-console.log('js made code', made);
-console.log('js sort', Array.from({ length: 50000 }, (_, i) => (i * 7919) % 100003).sort((a, b) => a - b).reduce((a, b) => (a * 31 + b) | 0));
+say('js made code', made);
+say('js sort', Array.from({ length: 50000 }, (_, i) => (i * 7919) % 100003).sort((a, b) => a - b).reduce((a, b) => (a * 31 + b) | 0));
 `;
 
 interface Program {
