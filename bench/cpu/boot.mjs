@@ -2,13 +2,12 @@
 // would start /init, the full Debian up to its login, then the process's memory beyond the guest's, the processor time
 // of an idle guest, and how long our thread was kept from its event loop at a time. Linux only (/proc).
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { ensureGuest } from '../../dist/index.js';
 import { RAM_BASE } from '../../dist/x86/layout.js';
+import { memoryBeyondGuest } from '../memory.mjs';
 import { commonLine, processorSeconds } from './machines.mjs';
 
-const PAGE = 4096;
 /** Seconds that the guest is left to settle after the login prompt, and seconds over which it is then measured. */
 const SETTLE = 8;
 const IDLE = 10;
@@ -59,26 +58,6 @@ class Process {
     clearTimeout(timer);
     return { wall: (performance.now() - this.#began) / 1000, cpu: processorSeconds(this.child.pid) };
   }
-}
-
-/** Resident MiB of a process, without the pages of guest RAM that it has touched. */
-function memoryBeyondGuest(pid, memory, ramOffset) {
-  const resident = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
-  let largest = { start: 0, end: 0 };
-  for (const line of readFileSync(`/proc/${pid}/maps`, 'utf8').split('\n')) {
-    const match = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line);
-    if (match === null) continue;
-    const [start, end] = [Number.parseInt(match[1], 16), Number.parseInt(match[2], 16)];
-    if (end - start > largest.end - largest.start) largest = { start, end };
-  }
-  const pages = (memory * 1024 * 1024) / PAGE;
-  const entries = Buffer.alloc(pages * 8);
-  const file = openSync(`/proc/${pid}/pagemap`, 'r');
-  readSync(file, entries, 0, entries.length, ((largest.start + ramOffset) / PAGE) * 8);
-  closeSync(file);
-  let present = 0;
-  for (let i = 0; i < pages; i++) present += entries[8 * i + 7] >> 7;
-  return { resident, beyond: resident - (present * PAGE) / 1024 / 1024 };
 }
 
 const figure = (text, name) => {
