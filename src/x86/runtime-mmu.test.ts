@@ -285,6 +285,37 @@ describe('the TLB', () => {
     expect(m.call('translate', VA + 0x2000n, READ)).toBe(0);
   });
 
+  it('makes the jump cache forget code of the ring that an INVLPG concerns, and nothing for pages of data', () => {
+    const m = new SystemMachine().longMode();
+    const [program, kernel, data] = [VA, VA + 0x1000n, VA + 0x2000n];
+    m.map(program, PAGE, RW | PTE.U);
+    m.map(kernel, PAGE, RW);
+    m.map(data, PAGE, RW | PTE.NX);
+    const generations = (): number[] => [0, 4].map((offset) => m.get32(L.JUMP_GENERATION + offset));
+    const ring = (cpl: number): void => {
+      m.set32(L.CPL, cpl);
+      m.call('updateMode');
+    };
+    /** Whether code below CPL 3, and at CPL 3, is forgotten. */
+    const forgets = (page: bigint): boolean[] => {
+      const before = generations();
+      m.call('tlbFlushPage', page);
+      return generations().map((now, i) => now !== before[i]);
+    };
+    set(m, L.EFER, 0xd00n);
+    ring(3);
+    fill(m, program, EXEC);
+    ring(0);
+    fill(m, kernel, EXEC);
+    fill(m, data, READ);
+    expect(forgets(data)).toEqual([false, false]);
+    expect(forgets(program)).toEqual([false, true]);
+    expect(forgets(kernel)).toEqual([true, false]);
+    // SMEP is off: the kernel may run a program's pages, too
+    fill(m, program, EXEC);
+    expect(forgets(program)).toEqual([true, true]);
+  });
+
   it('a page that becomes code loses its write entries', () => {
     const m = new SystemMachine().longMode();
     m.map(VA, PAGE, RW);

@@ -106,7 +106,12 @@ let tablesUsed: i32 = 7;
 const FILTER: i32 = 4096;
 const LARGE_FILTER: i32 = memory.data(4096, 8) as i32;
 const HUGE_FILTER: i32 = memory.data(4096, 8) as i32;
-/** Pages (hashed) that have had an execute tag since the last flush of everything: the jump cache may know them. */
+/**
+ * Pages (hashed) that have had an execute tag since the last flush of everything, at CPL 3 or below: the jump cache may
+ * know code there of that kind.
+ */
+const USER_CODE: i32 = 1;
+const SUPERVISOR_CODE: i32 = 2;
 const CODE_FILTER: i32 = memory.data(4096, 8) as i32;
 /** 1 = code below CPL 3 may have been found through a page that is not global since the last CR3 load. */
 let localCode: i32 = 1;
@@ -413,7 +418,8 @@ export function tlbFill(va: u64, access: i32): i32 {
   const bit = tlb == TLB_SMAP ? 1 : tlb == TLB_SUPERVISOR ? 2 : 4;
   tablesUsed |= bit;
   if (executable) {
-    store<u8>(codeSlot(va), 1);
+    const slot = codeSlot(va);
+    store<u8>(slot, load<u8>(slot) | (user == 0 ? SUPERVISOR_CODE : USER_CODE));
     if (!global && user == 0) localCode = 1;
   }
   if (global) tablesGlobal |= bit;
@@ -534,8 +540,10 @@ export function tlbFlushPage(va: u64): void {
   }
   const index = ((va >> 12) as i32) & (TLB_ENTRIES - 1);
   const whole = load<u8>(largeSlot(va)) != 0;
-  // Pages of data are no concern of the jump cache's.
-  if (whole || load<u8>(codeSlot(va)) != 0) newGeneration();
+  // Pages of data are no concern of the jump cache's, nor are a program's to what it knows of the kernel.
+  const code = whole ? USER_CODE | SUPERVISOR_CODE : (load<u8>(codeSlot(va)) as i32);
+  if (code & USER_CODE) nextGeneration(4);
+  if (code & SUPERVISOR_CODE) nextGeneration(0);
   for (let table = 0; table < 3; table++) {
     const base = TLB + table * TLB_BYTES;
     if (!whole) {
