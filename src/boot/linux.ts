@@ -90,10 +90,7 @@ async function loadBzImage(memory: GuestMemory, options: LoadOptions, image: BzI
   if (payload === undefined) return loadPacked(memory, options, image);
   const format = detectCompression(payload);
   // A kernel that packs itself in a way that we do not know unpacks itself, too.
-  if (format === undefined)
-    return isElf(payload)
-      ? loadVmlinux(memory, options, parseElf(payload), image)
-      : loadPacked(memory, options, image);
+  if (format === undefined) return loadUnpacked(memory, options, image, payload);
   // gzip is the only one that the host unpacks by itself, in less time than a look into the cache takes
   const cache = format === 'gzip' ? undefined : options.cache;
   const key = cache === undefined ? '' : cacheKey(payload);
@@ -110,9 +107,18 @@ async function loadBzImage(memory: GuestMemory, options: LoadOptions, image: BzI
   if (unpacked.length < payloadSize)
     throw new UsageError(`kernel image is damaged: it unpacks to ${unpacked.length} of ${payloadSize} bytes`);
   await cache?.set(key, unpacked).catch(() => {});
-  return isElf(unpacked)
-    ? loadVmlinux(memory, options, parseElf(unpacked), image)
-    : loadPacked(memory, options, image);
+  return loadUnpacked(memory, options, image, unpacked);
+}
+
+/** Loads what a payload has become; one that is no ELF file goes its own way. */
+function loadUnpacked(
+  memory: GuestMemory,
+  options: LoadOptions,
+  image: BzImage,
+  unpacked: Uint8Array,
+): EntryState {
+  if (!isElf(unpacked)) return loadPacked(memory, options, image);
+  return loadVmlinux(memory, options, parseElf(unpacked), image);
 }
 
 /** Of an unpacked kernel's file: its header and its program headers, which follow on it. */
