@@ -106,13 +106,11 @@ let tablesUsed: i32 = 7;
 const FILTER: i32 = 4096;
 const LARGE_FILTER: i32 = memory.data(4096, 8) as i32;
 const HUGE_FILTER: i32 = memory.data(4096, 8) as i32;
-/**
- * Pages (hashed) that have had an execute tag since the last flush of everything, at CPL 3 or below: the jump cache may
- * know code there of that kind.
- */
+/** Pages (hashed) that have had an execute tag since the last flush of everything: the jump cache may know them. */
+const CODE_FILTER: i32 = memory.data(4096, 8) as i32;
+/** What it has of them: code at CPL 3, code below. */
 const USER_CODE: i32 = 1;
 const SUPERVISOR_CODE: i32 = 2;
-const CODE_FILTER: i32 = memory.data(4096, 8) as i32;
 /** 1 = code below CPL 3 may have been found through a page that is not global since the last CR3 load. */
 let localCode: i32 = 1;
 /** Entries filled with pages that are not global since the last CR3 load; beyond the bound they are not noted. */
