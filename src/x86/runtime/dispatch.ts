@@ -186,16 +186,19 @@ function interpretBlock(block: i32, vbase: u64): bool {
  * calls (go-on.ts, chain.ts). IN_REGION tells which of them it is of.
  */
 function finish(result: i32): bool {
-  while (load<i32>(IN_REGION) == 0) {
-    // handlers that may have to stop come back after each instruction
-    if ((result & STATUS) != NEXT || load<i32>(BREAK) != 0) {
-      finishBlock(result);
-      return true;
-    }
+  result = followHandlers(result);
+  if (load<i32>(IN_REGION) != 0) return finishRegion(result);
+  finishBlock(result);
+  return true;
+}
+
+/** Handlers that may have to stop come back after each instruction: goes on with the next until one has stopped. */
+function followHandlers(result: i32): i32 {
+  while (load<i32>(IN_REGION) == 0 && (result & STATUS) == NEXT && load<i32>(BREAK) == 0) {
     const record = (result & ~STATUS) + REC_BYTES;
     result = callHandler(load<i32>(record, REC_HANDLER), record);
   }
-  return finishRegion(result);
+  return result;
 }
 
 function finishRegion(status: i32): bool {
@@ -389,12 +392,8 @@ function interpretAlone(first: i32, vbase: u64, single: bool): void {
   store<u64>(VBASE, vbase);
   store<i32>(STAT_INTERP_BLOCKS, load<i32>(STAT_INTERP_BLOCKS) + 1);
   const budget = load<i32>(BUDGET);
-  let result = callHandler(load<i32>(first, REC_HANDLER), first);
-  while ((result & STATUS) == NEXT && !single && load<i32>(BREAK) == 0) {
-    const record = (result & ~STATUS) + REC_BYTES;
-    result = callHandler(load<i32>(record, REC_HANDLER), record);
-  }
-  countInterpreted(result, first, budget);
+  const result = callHandler(load<i32>(first, REC_HANDLER), first);
+  countInterpreted(single ? result : followHandlers(result), first, budget);
 }
 
 /**
