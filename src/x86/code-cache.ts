@@ -1,6 +1,6 @@
 /**
  * Decoded guest code, by physical address: basic blocks as records for the interpreter (and as `Insn` lists for the
- * translator), the dispatcher's hash, and what must go when code is overwritten. Nothing here depends on where code
+ * translator), and what must go when code is overwritten. Nothing here depends on where code
  * is mapped: records count from the page, so one copy serves all address spaces.
  */
 import { Block, type Region, shapeOf } from './block.ts';
@@ -49,7 +49,6 @@ export class CodeCache {
   readonly #pageTable: Uint32Array;
   /** Two words for each page: lines 0-31, lines 32-63. */
   readonly #codeLines: Uint32Array;
-  readonly #hash: DataView;
   readonly #decoder: BlockDecoder;
   readonly #pages = new Map<number, CodePage>();
   /** Executions after which a block is hot. */
@@ -75,7 +74,6 @@ export class CodeCache {
     this.#bytes = new Uint8Array(buffer);
     this.#pageTable = new Uint32Array(buffer, L.PAGE_TABLE, L.PAGE_TABLE_ENTRIES);
     this.#codeLines = new Uint32Array(buffer, L.CODE_LINES, 2 * L.PAGE_TABLE_ENTRIES);
-    this.#hash = new DataView(buffer, L.HASH, L.HASH_ENTRIES * 16);
     this.#decoder = new BlockDecoder(buffer, engine.runtime as unknown as FormRuntime, decoder, handlers);
     this.hotThreshold = hotThreshold;
     this.firstThreshold = hotThreshold;
@@ -100,14 +98,7 @@ export class CodeCache {
     return this.#view.getUint32(L.STAT_BLOCK_INSNS, true);
   }
 
-  /** Fills the hash entry (address in memory) for code at `physical`, decoding it first if need be. */
-  find(entry: number, physical: number, mode: number, linear: () => bigint): Block | 'fault' {
-    const block = this.block(physical, mode, linear);
-    if (block !== 'fault') this.#fill(entry, block);
-    return block;
-  }
-
-  /** The block at `physical`; 'fault' when fetching it raised an exception. */
+  /** The block at `physical`, decoding it if need be; 'fault' when fetching it raised an exception. */
   block(physical: number, mode: number, linear: () => bigint): Block | 'fault' {
     const known = this.peek(physical, mode);
     if (known !== undefined) {
@@ -143,20 +134,31 @@ export class CodeCache {
     return [...counts].sort((a, b) => b[1] - a[1]).map(([target]) => target);
   }
 
+  /** The block at `physical`, if there is one already. */
   peek(physical: number, mode: number): Block | undefined {
-    const page = Math.floor(physical / 4096);
-    const known = this.#pages.get(page)?.blocks.get((physical & 4095) | (mode << 12));
-    if (known !== undefined) return known;
     const low = physical % 2 ** 32;
     const high = Math.floor(physical / 2 ** 32) | (mode << (L.BLOCK_KEY_SHIFT - 32));
     const view = this.#view;
-    for (let at = this.#firstOf(page); at !== 0; at = view.getUint32(at + L.BLOCK_NEXT, true))
+    for (
+      let at = view.getUint32(chainOf(physical), true);
+      at !== 0;
+      at = view.getUint32(at + L.BLOCK_CHAIN, true)
+    )
       if (
         view.getUint32(at + L.BLOCK_KEY, true) === low &&
         view.getInt32(at + L.BLOCK_KEY + 4, true) === high
       )
-        return this.#adopt(at);
+        return this.blockAt(at);
     return undefined;
+  }
+
+  /** The block with this header. */
+  blockAt(header: number): Block {
+    const low = this.#view.getUint32(header + L.BLOCK_KEY, true);
+    const high = this.#view.getUint32(header + L.BLOCK_KEY + 4, true);
+    const page = Math.floor((low + (high & 0xffff) * 2 ** 32) / 4096);
+    const known = this.#pages.get(page)?.blocks.get((low & 4095) | ((high >>> 16) << 12));
+    return known ?? this.#adopt(header);
   }
 
   /** Header of the first block in the list of a page, or 0. */
@@ -178,12 +180,8 @@ export class CodeCache {
 
   /** Gives all blocks of a page objects. */
   #adoptAll(page: number): void {
-    const blocks = this.#pages.get(page)?.blocks;
-    for (let at = this.#firstOf(page); at !== 0; at = this.#view.getUint32(at + L.BLOCK_NEXT, true)) {
-      const low = this.#view.getUint32(at + L.BLOCK_KEY, true) & 4095;
-      const mode = this.#view.getUint32(at + L.BLOCK_KEY + 4, true) >>> 16;
-      if (blocks === undefined || !blocks.has(low | (mode << 12))) this.#adopt(at);
-    }
+    for (let at = this.#firstOf(page); at !== 0; at = this.#view.getUint32(at + L.BLOCK_NEXT, true))
+      this.blockAt(at);
   }
 
   #nextPhysicalPage(linear: bigint): number {
@@ -191,26 +189,6 @@ export class CodeCache {
     const execPhys = this.#engine.runtime.execPhys as unknown as (va: bigint) => bigint;
     const physical = execPhys(BigInt.asIntN(64, next));
     return physical < 0n ? -1 : Number(physical >> 12n);
-  }
-
-  #fill(entry: number, block: Block): void {
-    const at = entry - L.HASH;
-    const { physical, mode } = block;
-    this.#hash.setUint32(at, physical % 0x1_0000_0000, true);
-    this.#hash.setUint32(at + 4, Math.floor(physical / 0x1_0000_0000) | (mode << 16), true);
-    this.#hash.setUint32(at + 8, block.address, true);
-    this.#hash.setUint32(
-      at + 12,
-      block.region === undefined ? 0 : (block.region.region.index << 10) | block.region.entry,
-      true,
-    );
-  }
-
-  #hashEntry(physical: number): number {
-    // the same function as in dispatch.ts: low bits of physical ^ (physical >> HASH_BITS)
-    const low = physical % L.HASH_ENTRIES;
-    const high = Math.floor(physical / L.HASH_ENTRIES) % L.HASH_ENTRIES;
-    return L.HASH + ((low ^ high) << 4);
   }
 
   /**
@@ -277,6 +255,7 @@ export class CodeCache {
     this.#view.setUint32(address + L.BLOCK_NEXT_PAGE, nextPage + 1, true);
     this.#view.setUint32(address + L.BLOCK_TARGETS, targets, true);
     this.#view.setUint32(address + L.BLOCK_STATE, nextPage < 0 ? 0 : 1, true);
+    this.#view.setUint32(address + L.BLOCK_REGION, 0, true);
     this.#view.setInt32(address + L.BLOCK_LINK + 8, L.NO_STAMP, true);
     // what does not decode may do so when any of its bytes changes
     const last = end === 'invalid' ? endOffset + MAX_LENGTH : Math.max(endOffset, (physical & 4095) + 1);
@@ -290,12 +269,15 @@ export class CodeCache {
     const { blocks } = this.#pageOf(page);
     const key = (physical & 4095) | (mode << 12);
     const before = blocks.get(key);
-    if (before !== undefined) this.#forgetCrossing(before);
+    if (before !== undefined) {
+      this.#forgetCrossing(before);
+      (this.#engine.runtime.unlinkBlock as unknown as (address: number) => void)(before.address);
+    }
     blocks.set(key, block);
+    (this.#engine.runtime.linkBlock as unknown as (address: number) => void)(address);
     if (base !== 0) {
       // found again through either page
       if (nextPage >= 0) this.#pageOf(nextPage).blocks.set(crossingKey(block), block);
-      else (this.#engine.runtime.linkBlock as unknown as (address: number) => void)(address);
       this.#watch(block, page);
       if (nextPage >= 0) this.#watch(block, nextPage);
     }
@@ -354,8 +336,7 @@ export class CodeCache {
       }
       block.region = { region, entry: number };
       this.#view.setUint32(block.address + L.BLOCK_STATE, 1, true);
-      const at = this.#hashEntry(block.physical);
-      if (this.#hashHolds(at, block)) this.#fill(at, block);
+      this.#view.setUint32(block.address + L.BLOCK_REGION, (region.index << 10) | number, true);
     }
   }
 
@@ -378,8 +359,7 @@ export class CodeCache {
       if (block.region?.region !== region) continue;
       block.region = undefined;
       if (block.nextPage < 0) this.#view.setUint32(block.address + L.BLOCK_STATE, 0, true);
-      const at = this.#hashEntry(block.physical);
-      if (this.#hashHolds(at, block)) this.#fill(at, block);
+      this.#view.setUint32(block.address + L.BLOCK_REGION, 0, true);
     }
     this.#retired.add(region);
     this.#newGeneration();
@@ -412,10 +392,6 @@ export class CodeCache {
   /** True when regions of this physical page are to keep to it. */
   keepsAlone(page: number): boolean {
     return this.#pages.get(page)?.alone ?? false;
-  }
-
-  #hashHolds(entry: number, block: Block): boolean {
-    return this.#hash.getUint32(entry - L.HASH + 8, true) === block.address;
   }
 
   /**
@@ -469,16 +445,12 @@ export class CodeCache {
 
   #dropBlock(block: Block): void {
     this.#view.setUint32(block.address + L.BLOCK_STATE, 1, true);
-    const at = this.#hashEntry(block.physical);
-    if (this.#hashHolds(at, block)) this.#clearEntry(at);
+    (this.#engine.runtime.unlinkBlock as unknown as (address: number) => void)(block.address);
     // another one may have taken its place since the page after it was mapped elsewhere
     const home = this.#pages.get(Math.floor(block.physical / 4096));
     const key = (block.physical & 4095) | (block.mode << 12);
     if (home?.blocks.get(key) === block) home.blocks.delete(key);
-    if (block.nextPage < 0) {
-      (this.#engine.runtime.unlinkBlock as unknown as (address: number) => void)(block.address);
-      return;
-    }
+    if (block.nextPage < 0) return;
     this.#forgetCrossing(block);
     if (home !== undefined) home.stale = true;
     const next = this.#pages.get(block.nextPage);
@@ -490,11 +462,6 @@ export class CodeCache {
     if (page >= this.#pageTable.length) return;
     this.#codeLines.fill(0, 2 * page, 2 * page + 2);
     this.#pageTable[page]! &= ~L.PAGE_CODE;
-  }
-
-  #clearEntry(entry: number): void {
-    this.#hash.setBigUint64(entry - L.HASH, 0n, true);
-    this.#hash.setBigUint64(entry - L.HASH + 8, 0n, true);
   }
 
   /** Forgets all decoded code (the record area is full, or the machine was reset). */
@@ -510,7 +477,7 @@ export class CodeCache {
       }
     this.#pages.clear();
     this.#newGeneration();
-    this.#bytes.fill(0, L.HASH, L.HASH + L.HASH_ENTRIES * 16);
+    this.#bytes.fill(0, L.HASH, L.HASH + L.HASH_ENTRIES * 4);
     this.#view.setUint32(L.RECORDS_NEXT, L.RECORDS, true);
   }
 
@@ -576,4 +543,11 @@ function dependsOn({ physical, extent, nextPage }: Block, page: number, from: nu
 /** Key of a block in the page that it runs into: no place in that page, and one for each block. */
 function crossingKey({ physical, mode }: Block): number {
   return -1 - (physical * 4096 + mode);
+}
+
+/** Where the chain begins that a block of this physical address is in: as in runtime/blocks.ts. */
+function chainOf(physical: number): number {
+  const low = physical % L.HASH_ENTRIES;
+  const high = Math.floor(physical / L.HASH_ENTRIES) % L.HASH_ENTRIES;
+  return L.HASH + 4 * (low ^ high);
 }

@@ -133,7 +133,7 @@ export const STAT_INTERP_INSNS = 1952;
 
 /**
  * Two u32: change whenever a jump cache entry for code below CPL 3, and at CPL 3, may have become wrong (mappings,
- * regions taken out of use). That of a MODE is at JUMP_GENERATION + ((MODE & MODE_CPL3) >> JUMP_GENERATION_SHIFT).
+ * regions taken out of use). 23 bits of each count, and are never 0. That of a MODE is at JUMP_GENERATION + ((MODE & MODE_CPL3) >> JUMP_GENERATION_SHIFT).
  */
 export const JUMP_GENERATION = 1968;
 export const JUMP_GENERATION_SHIFT = 4;
@@ -265,11 +265,11 @@ export const RUNTIME_DATA = 262144;
 
 /**
  * The jump cache: from a linear address straight to a region, or to a block for the interpreter, in front of TLB and
- * hash. Entries of 16 bytes: u64 linear address, u32 generation << 9 | MODE, u32 region as in the hash or JUMP_TO_BLOCK
- * | address of a block's header. That says, too, whether the entry still holds (BLOCK_STATE).
+ * hash. Entries of 16 bytes: u64 linear address, u32 generation << 9 | MODE, u32 region as in BLOCK_REGION or
+ * JUMP_TO_BLOCK | address of a block's header. That says, too, whether the entry still holds (BLOCK_STATE).
  */
-export const JUMP_CACHE = 132120576;
-export const JUMP_CACHE_ENTRIES = 65536;
+export const JUMP_CACHE = 27262976;
+export const JUMP_CACHE_ENTRIES = 262144;
 export const JUMP_TO_BLOCK = -0x8000_0000;
 
 /**
@@ -353,8 +353,11 @@ export const PAGE_CODE = 4;
 /** One u64 for each physical page: bit n = the 64-byte line n holds decoded instructions. */
 export const CODE_LINES = 10485760;
 
-/** Dispatcher's hash from physical address to block and region: entries of 16 bytes (see dispatch.ts). */
-export const HASH = 27262976;
+/**
+ * Blocks by physical address (runtime/blocks.ts): u32 each, header of the first block of a chain (BLOCK_CHAIN), or 0. Its
+ * number is that of the address' low HASH_BITS bits, XOR the bits above them.
+ */
+export const HASH = 132120576;
 export const HASH_ENTRIES = 262144;
 export const HASH_BITS = 18;
 
@@ -391,13 +394,15 @@ export const BLOCK_ENDS_NOT = 0;
 export const BLOCK_ENDS_INVALID = 1;
 export const BLOCK_ENDS_TRANSFER = 2;
 export const BLOCK_ENDS_INDIRECT = 3;
-/** u64 in the header: physical address | MODE << 48, as in HASH. */
+/** u64 in the header: physical address | MODE << 48. */
 export const BLOCK_KEY = 8;
 export const BLOCK_KEY_SHIFT = 48;
 /** u32 in the header: the physical page that the last instruction runs into, plus 1; 0 where there is none. */
 export const BLOCK_NEXT_PAGE = 16;
 /** u32 in the header: the next block of the same page (PAGE_BLOCKS), or 0. */
 export const BLOCK_NEXT = 20;
+/** u32 in the header: the next block with the same place in HASH, or 0. */
+export const BLOCK_CHAIN = 24;
 /**
  * u32 in the header: not 0 when the interpreter has to look it up again by its physical address, because it is gone, has a
  * region, or lies in two pages.
@@ -406,11 +411,15 @@ export const BLOCK_STATE = 36;
 /**
  * In the header, where control went after the block last: u64 linear address, u32 JUMP_GENERATION << 9 | MODE then
  * (NO_STAMP: nothing is known yet), u32 block. A jump cache of one entry that lies where the interpreter is anyhow:
- * looking further away nearly always misses the host's own cache.
+ * looking further away nearly always misses the host's own cache. Within a page, wherever that is mapped, it is always the
+ * same code: then the address is the offset in the page, with the top bit set, and the stamp MODE alone, as if
+ * JUMP_GENERATION were 0, which it never is.
  */
 export const BLOCK_LINK = 48;
 /** No such MODE exists. */
 export const NO_STAMP = -1;
+/** u32 in the header: the region that can be entered here, function index << 10 | entry point; 0 = none. */
+export const BLOCK_REGION = 44;
 /** i32 in the header: how often the block has yet to run to be hot. */
 export const BLOCK_COUNTDOWN = 32;
 /** u32 in the header: where the last few targets of an indirect jump or call at the end go (TARGETS of u64 each), or 0. */

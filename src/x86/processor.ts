@@ -6,7 +6,6 @@ import { assert, UsageError } from '../core/errors.ts';
 import { GuestMemory, type RamRegion } from '../core/memory.ts';
 import type { Tracer } from '../core/trace.ts';
 import type { FormKeeper, TranslationStore } from '../core/translation-store.ts';
-import type { Block } from './block.ts';
 import { CodeCache } from './code-cache.ts';
 import type { CpuBus, CpuInterface, EntryState, RunResult } from './cpu.ts';
 import type { CpuidModel } from './cpuid.ts';
@@ -177,32 +176,21 @@ export class Processor implements CpuInterface {
       impatient: (region: number) => this.code.noteLeaves(region),
       invalidate: (page: number, offset: number, size: number) =>
         this.code.invalidate(page >>> 0, offset, offset + size),
-      decode: (entry: number, physical: number, mode: number, low: number, high: number) => {
+      decode: (physical: number, mode: number, low: number, high: number) => {
         const linear = (): bigint => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
         const began = bus.readTsc();
-        const found = this.code.find(entry, physical, mode, linear);
+        const found = this.code.block(physical, mode, linear);
         this.#decoding += this.#endsAfter(bus.readTsc()) - began;
-        return found === 'fault' ? 0 : 1;
+        return found === 'fault' ? 0 : found.address;
       },
-      hot: (entry: number, low: number, high: number) => {
-        if (this.translator.passBy(this.#view.getUint32(entry + 8, true))) return;
-        const block = this.#blockOf(entry);
-        if (block !== undefined)
-          this.translator.enqueue(block, (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0));
+      hot: (header: number, low: number, high: number) => {
+        if (this.translator.passBy(header)) return;
+        this.translator.enqueue(this.code.blockAt(header), (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0));
         this.#endsAfter(bus.readTsc());
       },
-      remapped: (entry: number) => {
-        const block = this.#blockOf(entry);
-        if (block !== undefined) this.code.noteRemapped(block);
-      },
+      remapped: (header: number) => this.code.noteRemapped(this.code.blockAt(header)),
     };
     return host as unknown as Record<string, (...args: never[]) => unknown>;
-  }
-
-  #blockOf(entry: number): Block | undefined {
-    const low = this.#view.getUint32(entry, true);
-    const high = this.#view.getUint32(entry + 4, true);
-    return this.code.peek(low + (high & 0xffff) * 0x1_0000_0000, high >>> 16);
   }
 
   mapRom(gpa: number, data: Uint8Array): void {

@@ -316,6 +316,17 @@ describe('the TLB', () => {
     expect(forgets(program)).toEqual([true, true]);
   });
 
+  it('never calls a generation of the jump cache 0, and begins again with an empty one', () => {
+    const m = new SystemMachine().longMode();
+    for (const offset of [0, 4]) {
+      m.set32(L.JUMP_GENERATION + offset, 2 ** 23 - 1);
+      m.set64(L.JUMP_CACHE, 0x1234n);
+      m.call('tlbFlush');
+      expect(m.get32(L.JUMP_GENERATION + offset)).toBe(1);
+      expect(m.get64(L.JUMP_CACHE)).toBe(0n);
+    }
+  });
+
   it('a page that becomes code loses its write entries', () => {
     const m = new SystemMachine().longMode();
     m.map(VA, PAGE, RW);

@@ -49,6 +49,30 @@ describe.each(tiers)('code that changes: %s', (_name, threshold, slice) => {
     expect(m.view.getUint32(L.GPR + 8, true)).toBe(0);
   });
 
+  it('tells code apart that is found at the same place of the hash, and forgets only what has changed', () => {
+    const m = machine();
+    // physical ^ (physical >> HASH_BITS) is CODE for both
+    const twin = 2 ** L.HASH_BITS + (CODE ^ 1);
+    // call twin; add ebx, eax; mov [twin + 1], cl; loop; hlt
+    m.write(CODE, `e8${relative(CODE + 5, twin)} 01c3 880c25${little(twin + 1)} e2f0 f4`);
+    m.write(twin, 'b800000000 c3');
+    expect(m.run(N)).toBe(sum(N) - 1);
+    expect(m.run(N)).toBe(sum(N));
+  });
+
+  it('runs a page at two addresses, whose jumps out of it lead to different pages', () => {
+    const m = machine();
+    const [first, second] = [VIRTUAL, VIRTUAL + 0x2000];
+    const [shared, left, right] = [0x14_000, 0x15_000, 0x16_000];
+    for (const [n, physical] of [shared, left, shared, right].entries()) m.map(n, physical);
+    // jmp +2; ud2; jmp to the next page, which is: add ebx, 1 or 100; ret
+    m.write(shared, `eb02 0f0b e9${relative(9, 0x1000)}`);
+    m.write(left, '83c301 c3');
+    m.write(right, '83c364 c3');
+    m.write(CODE, `e8${relative(CODE + 5, first)} e8${relative(CODE + 10, second)} e2f4 f4`);
+    expect(m.run(N)).toBe(101 * N);
+  });
+
   it('patches a function on another page', () => {
     const m = machine();
     // mov [OTHER + 1], cl; call OTHER; add ebx, eax; loop; hlt

@@ -38,8 +38,12 @@ export function goOn(handler: number, region: number): FunctionBuilder {
   const linear = f.tmp(w.load64(zero, L.RIP));
   const stamp = f.tmp(stampOf(mode));
   const next = f.tmp(w.load32(block, LINK_BLOCK));
+  // within its page control goes from code to code, wherever that is mapped
+  const near = f.tmp(w.ltU(w.xor(linear, w.load64(zero, L.VBASE)), w.i64(PAGE)));
+  const place = f.tmp(w.select(near, w.or(w.and(linear, w.i64(PAGE - 1)), w.i64(NEAR)), linear));
+  const when = f.tmp(w.select(near, mode, stamp));
   const linked = f.tmp(
-    w.and(w.eq(w.load64(block, L.BLOCK_LINK), linear), w.eq(w.load32(block, LINK_STAMP), stamp)),
+    w.and(w.eq(w.load64(block, L.BLOCK_LINK), place), w.eq(w.load32(block, LINK_STAMP), when)),
   );
   const noteTarget = (): void => {
     const targets = f.tmp(w.load32(block, L.BLOCK_TARGETS));
@@ -62,8 +66,8 @@ export function goOn(handler: number, region: number): FunctionBuilder {
       enterRegion(f, region, found, linear);
     });
     f.set(next, w.and(found, ~L.JUMP_TO_BLOCK));
-    f.store64(block, linear, L.BLOCK_LINK);
-    f.store32(block, stamp, LINK_STAMP);
+    f.store64(block, place, L.BLOCK_LINK);
+    f.store32(block, when, LINK_STAMP);
     f.store32(block, next, LINK_BLOCK);
   });
   const countdown = f.tmp(w.sub(w.load32(next, L.BLOCK_COUNTDOWN), 1));
@@ -116,5 +120,8 @@ export function enterRegion(f: FunctionBuilder, region: number, found: Expr, lin
   f.returnCallIndirect(region, w.shrU(found, 10), [w.and(found, 1023), w.and(linear, w.i64(-4096))]);
 }
 
+const PAGE = 4096;
+/** Marks what goes to the same page in BLOCK_LINK. */
+const NEAR = -(1n << 63n);
 /** log2 of REC_BYTES. */
 const RECORD_SHIFT = 5;

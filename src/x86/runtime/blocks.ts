@@ -3,6 +3,7 @@
 // code; what else there is, and what has not been met before, decode/block-decoder.ts decodes.
 import {
   BLOCK_ALIGNMENT,
+  BLOCK_CHAIN,
   BLOCK_COUNTDOWN,
   BLOCK_END_HANDLER,
   BLOCK_ENDS_INDIRECT,
@@ -14,6 +15,7 @@ import {
   BLOCK_LINK,
   BLOCK_NEXT,
   BLOCK_NEXT_PAGE,
+  BLOCK_REGION,
   BLOCK_SHAPE,
   BLOCK_STATE,
   BLOCK_TARGETS,
@@ -24,6 +26,9 @@ import {
   FORM_LEAVES,
   FORM_MMX,
   FORM_VECTOR,
+  HASH,
+  HASH_BITS,
+  HASH_ENTRIES,
   MAX_BLOCK_BYTES,
   MAX_BLOCK_INSNS,
   MODE_CODE,
@@ -54,33 +59,66 @@ const LONG = 2;
 /** log2 of the bytes of a line of CODE_LINES. */
 const LINE_SHIFT = 6;
 
-/** The block at a physical address in a mode, among those that lie in one page; 0 if there is none yet. */
+/** Where the chain begins that a block of this physical address is in. */
+function chainOf(physical: i64): i32 {
+  return HASH + ((<i32>(physical ^ (physical >> HASH_BITS)) & (HASH_ENTRIES - 1)) << 2);
+}
+
+/** The block at a physical address in a mode; 0 if there is none yet. */
 export function findBlock(physical: i64, mode: i32): i32 {
-  const page = physical >> 12;
-  if (page >= PAGE_TABLE_ENTRIES) return 0;
   const key = <u64>physical | ((<u64>mode) << BLOCK_KEY_SHIFT);
-  let block = load<i32>(PAGE_BLOCKS + ((<i32>page) << 2));
-  while (block != 0 && load<u64>(block, BLOCK_KEY) != key) block = load<i32>(block, BLOCK_NEXT);
+  let block = load<i32>(chainOf(physical));
+  while (block != 0 && load<u64>(block, BLOCK_KEY) != key) block = load<i32>(block, BLOCK_CHAIN);
   return block;
 }
 
-/** Puts a block into the list of its page. */
+/** Physical address of a block. */
+function physicalOf(block: i32): i64 {
+  return load<u64>(block, BLOCK_KEY) & (((<i64>1) << BLOCK_KEY_SHIFT) - 1);
+}
+
+/** Where the list begins that a block of one page of memory is in; 0 for others. */
+function pageListOf(block: i32): i32 {
+  const page = physicalOf(block) >> 12;
+  if (page >= PAGE_TABLE_ENTRIES || load<u32>(block, BLOCK_NEXT_PAGE) != 0) return 0;
+  const index = (<i32>page) << 2;
+  return (load<u32>(PAGE_TABLE + index) & ~0xfff) == 0 ? 0 : PAGE_BLOCKS + index;
+}
+
+/** Puts a block, whose key is set, where it is found: into its chain, and into the list of its page. */
 export function linkBlock(block: i32): void {
-  const list = PAGE_BLOCKS + ((<i32>((load<u64>(block, BLOCK_KEY) >> 12) & (PAGE_TABLE_ENTRIES - 1))) << 2);
+  const chain = chainOf(physicalOf(block));
+  store<i32>(block, load<i32>(chain), BLOCK_CHAIN);
+  store<i32>(chain, block);
+  const list = pageListOf(block);
+  if (list == 0) return;
   store<i32>(block, load<i32>(list), BLOCK_NEXT);
   store<i32>(list, block);
 }
 
-/** Takes a block out of the list of its page. */
+/** Undoes that. */
 export function unlinkBlock(block: i32): void {
-  let at = PAGE_BLOCKS + ((<i32>((load<u64>(block, BLOCK_KEY) >> 12) & (PAGE_TABLE_ENTRIES - 1))) << 2);
+  takeOut(block, chainOf(physicalOf(block)), BLOCK_CHAIN);
+  const list = pageListOf(block);
+  if (list != 0) takeOut(block, list, BLOCK_NEXT);
+}
+
+/** Takes a block out of the list that begins at `at` and goes on with the words at `next` of the headers. */
+function takeOut(block: i32, at: i32, next: i32): void {
   while (load<i32>(at) != 0) {
     if (load<i32>(at) == block) {
-      store<i32>(at, load<i32>(block, BLOCK_NEXT));
+      store<i32>(at, load<i32>(block + next));
       return;
     }
-    at = load<i32>(at) + BLOCK_NEXT;
+    at = load<i32>(at) + next;
   }
+}
+
+/** Forgets of all blocks where control went after them. */
+export function forgetLinks(): void {
+  for (let chain = HASH; chain < HASH + (HASH_ENTRIES << 2); chain += 4)
+    for (let block = load<i32>(chain); block != 0; block = load<i32>(block, BLOCK_CHAIN))
+      store<i32>(block, NO_STAMP, BLOCK_LINK + 8);
 }
 
 /** Writes to bytes [from, to) of a page are looked at from now on. */
@@ -148,6 +186,7 @@ export function makeBlock(physical: i64, mode: i32): i32 {
   store<i32>(block, 0, BLOCK_NEXT_PAGE);
   store<i32>(block, targets, BLOCK_TARGETS);
   store<i32>(block, 0, BLOCK_STATE);
+  store<i32>(block, 0, BLOCK_REGION);
   store<i32>(block, NO_STAMP, BLOCK_LINK + 8);
   linkBlock(block);
   watch(page, offset, at);

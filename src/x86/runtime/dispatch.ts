@@ -11,8 +11,8 @@ import {
   ATTENTION_TRAP,
   BLOCK_COUNTDOWN,
   BLOCK_HEADER,
-  BLOCK_KEY_SHIFT,
   BLOCK_NEXT_PAGE,
+  BLOCK_REGION,
   BLOCK_STATE,
   BLOCK_TARGETS,
   BREAK,
@@ -27,9 +27,6 @@ import {
   FAULT_RECORD,
   FIRST_HANDLERS,
   HALTED,
-  HASH,
-  HASH_BITS,
-  HASH_ENTRIES,
   INTERP_BLOCK,
   INTERP_BUDGET,
   IN_REGION,
@@ -72,23 +69,16 @@ import { execPhys, tlbFill } from './mmu';
 import { forgetTsc } from './msr';
 import { insnRip, nextRip, stackFault } from './record';
 
-/**
- * Makes the block at the physical address in `key` known (see HASH): fills the hash entry at `entry`. `linear` is where
- * it is mapped. 0 when an exception was raised instead.
- */
-declare function host_decode(entry: i32, physical: f64, mode: i32, linearLow: i32, linearHigh: i32): i32;
-/** The block of this hash entry is hot. May fill its region. */
-declare function host_hot(entry: i32, linearLow: i32, linearHigh: i32): void;
-/** The region of this hash entry did not run: one of its pages is mapped elsewhere. */
-declare function host_remapped(entry: i32): void;
+/** Decodes the block at a physical address, mapped at `linear`. Its header; 0 when an exception was raised instead. */
+declare function host_decode(physical: f64, mode: i32, linearLow: i32, linearHigh: i32): i32;
+/** This block is hot. May give it a region. */
+declare function host_hot(block: i32, linearLow: i32, linearHigh: i32): void;
+/** The region of this block did not run: one of its pages is mapped elsewhere. */
+declare function host_remapped(block: i32): void;
 /** This region, by its table index, has been left PATIENCE times because of an access. */
 declare function host_impatient(region: i32): void;
 /** The vector to deliver, or -1. */
 declare function host_acknowledge(): i32;
-
-/** Hash entry: u64 key, u32 block, u32 region (function index << 10 | entry point, 0 = none). */
-const ENTRY_BLOCK = 8;
-const ENTRY_REGION = 12;
 
 /** Why `run` came back: RunResult of cpu.ts. */
 const RESULT_BUDGET = 0;
@@ -242,18 +232,6 @@ function interpretRest(): void {
   if (count == PATIENCE) host_impatient(region);
 }
 
-/** Fills a hash entry with the block there, making it if need be; false when the host has to. */
-function fillEntry(entry: i32, physical: i64, mode: i32): bool {
-  let block = findBlock(physical, mode);
-  if (block == 0) block = makeBlock(physical, mode);
-  // one with a region: the host knows which
-  if (block == 0 || load<i32>(block, BLOCK_STATE) != 0) return false;
-  store<u64>(entry, <u64>physical | ((<u64>mode) << BLOCK_KEY_SHIFT));
-  store<i32>(entry, block, ENTRY_BLOCK);
-  store<i32>(entry, 0, ENTRY_REGION);
-  return true;
-}
-
 export function run(): i32 {
   forgetTsc();
   let interpretOnce = false;
@@ -303,24 +281,24 @@ export function run(): i32 {
         continue;
       }
     }
-    const key = <u64>physical | ((<u64>mode) << BLOCK_KEY_SHIFT);
-    const hash = <i32>(physical ^ (physical >> HASH_BITS)) & (HASH_ENTRIES - 1);
-    const entry = HASH + (hash << 4);
-    if (load<u64>(entry) != key && !fillEntry(entry, physical, mode)) {
-      if (!host_decode(entry, <f64>physical, mode, <i32>linear, <i32>(linear >> 32))) {
+    let block = findBlock(physical, mode);
+    if (block == 0) block = makeBlock(physical, mode);
+    if (block == 0) {
+      block = host_decode(<f64>physical, mode, <i32>linear, <i32>(linear >> 32));
+      if (block == 0) {
         deliverException();
         continue;
       }
     }
 
-    const region = load<i32>(entry, ENTRY_REGION);
+    const region = load<i32>(block, BLOCK_REGION);
     if (region != 0 && !interpretOnce && !single) {
       // From the jump cache on, the region runs without a look at its pages: JUMP_GENERATION stands for them.
       remapped = false;
       const before = load<u32>(generation);
       interpretOnce = !enterRegion(region, linear & ~0xfff, ENTRY_CHECK);
-      if (interpretOnce && remapped) host_remapped(entry);
-      else if (load<u32>(generation) == before && load<i32>(entry, ENTRY_REGION) == region) {
+      if (interpretOnce && remapped) host_remapped(block);
+      else if (load<u32>(generation) == before && load<i32>(block, BLOCK_REGION) == region) {
         store<u64>(jump, linear);
         store<u32>(jump, stamp, 8);
         store<i32>(jump, region, 12);
@@ -329,7 +307,6 @@ export function run(): i32 {
     }
     interpretOnce = false;
 
-    const block = load<i32>(entry, ENTRY_BLOCK);
     const nextPage = load<u32>(block, BLOCK_NEXT_PAGE);
     if (nextPage != 0) {
       // The last instruction was read across the page boundary: is the next page still the same one?
@@ -339,7 +316,7 @@ export function run(): i32 {
         continue;
       }
       if (<u32>(second >> 12) + 1 != nextPage) {
-        if (!host_decode(entry, <f64>physical, mode, <i32>linear, <i32>(linear >> 32))) deliverException();
+        if (!host_decode(<f64>physical, mode, <i32>linear, <i32>(linear >> 32))) deliverException();
         continue;
       }
     }
@@ -347,7 +324,7 @@ export function run(): i32 {
     store<i32>(block, countdown, BLOCK_COUNTDOWN);
     if (countdown == 0) {
       // it may have emptied the record area: look the block up again
-      host_hot(entry, <i32>linear, <i32>(linear >> 32));
+      host_hot(block, <i32>linear, <i32>(linear >> 32));
       continue;
     }
     store<i32>(SHADOW, 0);

@@ -30,6 +30,7 @@ import {
   TLB_READ,
   TLB_WRITE,
 } from '../layout';
+import { forgetLinks } from './blocks';
 import {
   CR0_PG,
   CR0_WP,
@@ -455,14 +456,19 @@ export function wrapLinear(va: u64): u64 {
   return (load<i32>(MODE) & MODE_CODE) == 2 ? va : va & 0xffff_ffff;
 }
 
+/** Stamps hold 23 bits. */
+const MAX_GENERATION: u32 = 0x7f_ffff;
+
 /** What the jump cache knows of code at CPL 3 (offset 4), or below (0), is not to be believed any more. */
 function nextGeneration(offset: i32): void {
-  const next = load<u32>(JUMP_GENERATION + offset) + 1;
-  store<u32>(JUMP_GENERATION + offset, next);
-  // stamps hold 23 bits of it
-  if ((next & 0x7f_ffff) == 0) {
+  let next = (load<u32>(JUMP_GENERATION + offset) + 1) & MAX_GENERATION;
+  if (next == 0) {
+    // all over again: what was stamped with any of them must go
+    next = 1;
     memory.fill(JUMP_CACHE, 0, JUMP_CACHE_ENTRIES << 4);
+    forgetLinks();
   }
+  store<u32>(JUMP_GENERATION + offset, next);
 }
 
 /** Nothing that the jump cache knows is to be believed any more: mappings have changed, or regions are gone. */
