@@ -107,7 +107,10 @@ export class CodeCache {
       if (second < 0) return 'fault';
       if (second === known.nextPage) return known;
     }
-    return this.#decode(physical, mode, linear);
+    // where all is known of its instructions the runtime is quicker
+    const makeBlock = this.#engine.runtime.makeBlock as unknown as (physical: bigint, mode: number) => number;
+    const made = known === undefined ? makeBlock(BigInt(physical), mode) : 0;
+    return made === 0 ? this.#decode(physical, mode, linear) : this.#adopt(made);
   }
 
   /** Lets a block become hot once more, when it has run so often. */
