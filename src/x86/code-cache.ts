@@ -1,7 +1,7 @@
 /**
  * Decoded guest code, by physical address: basic blocks as records for the interpreter (and as `Insn` lists for the
- * translator), and what must go when code is overwritten. Nothing here depends on where code
- * is mapped: records count from the page, so one copy serves all address spaces.
+ * translator), and what must go when code is overwritten. Nothing here depends on where code is mapped: records count
+ * from the page, so one copy serves all address spaces.
  */
 import { Block, type Region, shapeOf } from './block.ts';
 import { BlockDecoder } from './decode/block-decoder.ts';
@@ -98,8 +98,18 @@ export class CodeCache {
     return this.#view.getUint32(L.STAT_BLOCK_INSNS, true);
   }
 
-  /** The block at `physical`, decoding it if need be; 'fault' when fetching it raised an exception. */
+  /** The block at `physical`, made if need be; 'fault' when fetching it raised an exception. */
   block(physical: number, mode: number, linear: () => bigint): Block | 'fault' {
+    if (this.peek(physical, mode) === undefined) {
+      const makeBlock = this.#engine.runtime.makeBlock as unknown as (at: bigint, mode: number) => number;
+      const header = makeBlock(BigInt(physical), mode);
+      if (header !== 0) return this.blockAt(header);
+    }
+    return this.unusualBlock(physical, mode, linear);
+  }
+
+  /** The same where the runtime cannot make it: something in it has not been met before, or it runs into another page. */
+  unusualBlock(physical: number, mode: number, linear: () => bigint): Block | 'fault' {
     const known = this.peek(physical, mode);
     if (known !== undefined) {
       if (known.nextPage < 0) return known;
@@ -107,10 +117,7 @@ export class CodeCache {
       if (second < 0) return 'fault';
       if (second === known.nextPage) return known;
     }
-    // where all is known of its instructions the runtime is quicker
-    const makeBlock = this.#engine.runtime.makeBlock as unknown as (physical: bigint, mode: number) => number;
-    const made = known === undefined ? makeBlock(BigInt(physical), mode) : 0;
-    return made === 0 ? this.#decode(physical, mode, linear) : this.#adopt(made);
+    return this.#decode(physical, mode, linear);
   }
 
   /** Lets a block become hot once more, when it has run so often. */
@@ -155,30 +162,25 @@ export class CodeCache {
     return undefined;
   }
 
-  /** The block with this header. */
+  /** The block with this header, as an object: the runtime makes blocks that have none yet. */
   blockAt(header: number): Block {
     const low = this.#view.getUint32(header + L.BLOCK_KEY, true);
     const high = this.#view.getUint32(header + L.BLOCK_KEY + 4, true);
-    const page = Math.floor((low + (high & 0xffff) * 2 ** 32) / 4096);
-    const known = this.#pages.get(page)?.blocks.get((low & 4095) | ((high >>> 16) << 12));
-    return known ?? this.#adopt(header);
+    const physical = low + (high & 0xffff) * 2 ** 32;
+    const mode = high >>> 16;
+    const page = Math.floor(physical / 4096);
+    const key = (physical & 4095) | (mode << 12);
+    const known = this.#pages.get(page)?.blocks.get(key);
+    if (known !== undefined) return known;
+    const shape = this.#view.getUint32(header + L.BLOCK_SHAPE, true) & L.SHAPE;
+    const block = new Block(physical, mode, header, shape, -1);
+    this.#pageOf(page).blocks.set(key, block);
+    return block;
   }
 
   /** Header of the first block in the list of a page, or 0. */
   #firstOf(page: number): number {
     return page < this.#pageTable.length ? this.#view.getUint32(L.PAGE_BLOCKS + 4 * page, true) : 0;
-  }
-
-  /** Gives a block that the runtime has made an object. */
-  #adopt(address: number): Block {
-    const low = this.#view.getUint32(address + L.BLOCK_KEY, true);
-    const high = this.#view.getUint32(address + L.BLOCK_KEY + 4, true);
-    const physical = low + (high & 0xffff) * 2 ** 32;
-    const mode = high >>> 16;
-    const shape = this.#view.getUint32(address + L.BLOCK_SHAPE, true) & L.SHAPE;
-    const block = new Block(physical, mode, address, shape, -1);
-    this.#pageOf(Math.floor(physical / 4096)).blocks.set((physical & 4095) | (mode << 12), block);
-    return block;
   }
 
   /** Gives all blocks of a page objects. */
@@ -274,7 +276,7 @@ export class CodeCache {
     const before = blocks.get(key);
     if (before !== undefined) {
       this.#forgetCrossing(before);
-      (this.#engine.runtime.unlinkBlock as unknown as (address: number) => void)(before.address);
+      this.#unlink(before);
     }
     blocks.set(key, block);
     (this.#engine.runtime.linkBlock as unknown as (address: number) => void)(address);
@@ -285,6 +287,11 @@ export class CodeCache {
       if (nextPage >= 0) this.#watch(block, nextPage);
     }
     return block;
+  }
+
+  /** From now on the runtime does not find a block. */
+  #unlink(block: Block): void {
+    (this.#engine.runtime.unlinkBlock as unknown as (address: number) => void)(block.address);
   }
 
   /** Takes a block out of the page that its last instruction runs into. */
@@ -448,7 +455,7 @@ export class CodeCache {
 
   #dropBlock(block: Block): void {
     this.#view.setUint32(block.address + L.BLOCK_STATE, 1, true);
-    (this.#engine.runtime.unlinkBlock as unknown as (address: number) => void)(block.address);
+    this.#unlink(block);
     // another one may have taken its place since the page after it was mapped elsewhere
     const home = this.#pages.get(Math.floor(block.physical / 4096));
     const key = (block.physical & 4095) | (block.mode << 12);

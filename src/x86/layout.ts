@@ -133,7 +133,8 @@ export const STAT_INTERP_INSNS = 1952;
 
 /**
  * Two u32: change whenever a jump cache entry for code below CPL 3, and at CPL 3, may have become wrong (mappings,
- * regions taken out of use). 23 bits of each count, and are never 0. That of a MODE is at JUMP_GENERATION + ((MODE & MODE_CPL3) >> JUMP_GENERATION_SHIFT).
+ * regions taken out of use). 23 bits of each count, and are never 0. That of a MODE is at
+ * JUMP_GENERATION + ((MODE & MODE_CPL3) >> JUMP_GENERATION_SHIFT).
  */
 export const JUMP_GENERATION = 1968;
 export const JUMP_GENERATION_SHIFT = 4;
@@ -403,11 +404,17 @@ export const BLOCK_NEXT_PAGE = 16;
 export const BLOCK_NEXT = 20;
 /** u32 in the header: the next block with the same place in HASH, or 0. */
 export const BLOCK_CHAIN = 24;
+/** i32 in the header: how often the block has yet to run to be hot. */
+export const BLOCK_COUNTDOWN = 32;
 /**
  * u32 in the header: not 0 when the interpreter has to look it up again by its physical address, because it is gone, has a
  * region, or lies in two pages.
  */
 export const BLOCK_STATE = 36;
+/** u32 in the header: where the last few targets of an indirect jump or call at the end go (TARGETS of u64 each), or 0. */
+export const BLOCK_TARGETS = 40;
+/** u32 in the header: the region that can be entered here, function index << 10 | entry point; 0 = none. */
+export const BLOCK_REGION = 44;
 /**
  * In the header, where control went after the block last: u64 linear address, u32 JUMP_GENERATION << 9 | MODE then
  * (NO_STAMP: nothing is known yet), u32 block. A jump cache of one entry that lies where the interpreter is anyhow:
@@ -418,12 +425,6 @@ export const BLOCK_STATE = 36;
 export const BLOCK_LINK = 48;
 /** No such MODE exists. */
 export const NO_STAMP = -1;
-/** u32 in the header: the region that can be entered here, function index << 10 | entry point; 0 = none. */
-export const BLOCK_REGION = 44;
-/** i32 in the header: how often the block has yet to run to be hot. */
-export const BLOCK_COUNTDOWN = 32;
-/** u32 in the header: where the last few targets of an indirect jump or call at the end go (TARGETS of u64 each), or 0. */
-export const BLOCK_TARGETS = 40;
 /** How many targets of an indirect branch are remembered for the translator; a power of two. */
 export const TARGETS = 8;
 

@@ -179,7 +179,7 @@ export class Processor implements CpuInterface {
       decode: (physical: number, mode: number, low: number, high: number) => {
         const linear = (): bigint => (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
         const began = bus.readTsc();
-        const found = this.code.block(physical, mode, linear);
+        const found = this.code.unusualBlock(physical, mode, linear);
         this.#decoding += this.#endsAfter(bus.readTsc()) - began;
         return found === 'fault' ? 0 : found.address;
       },
