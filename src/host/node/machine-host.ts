@@ -12,7 +12,6 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import * as v8 from 'node:v8';
 import * as zlib from 'node:zlib';
 import type { KernelCache } from '../../boot/linux.ts';
 import { HostError } from '../../core/errors.ts';
@@ -26,8 +25,9 @@ import { hostError } from './errors.ts';
 import { nodeBlockHost } from './file.ts';
 import { cacheFolder } from './guest-tools.ts';
 import { nodeNetHost } from './net.ts';
+import { tellOldV8 } from './old-v8.ts';
 import { PACKAGE_ROOT } from './package-root.ts';
-import { fillRandom, majorVersion, processorTime, yieldToHost } from './process.ts';
+import { fillRandom, processorTime, yieldToHost } from './process.ts';
 
 /** Node's timers count in 32 bits of milliseconds; longer sleeps are taken in turns. */
 const LONGEST_SLEEP = 2 ** 30;
@@ -182,12 +182,7 @@ function handlersCode(): Uint8Array | undefined {
   return import.meta.url.endsWith('.ts') || !fs.existsSync(path) ? undefined : fs.readFileSync(path);
 }
 
-/**
- * How much of a WebAssembly function runs before V8 optimises it. Node.js 20's figure (1.8 million) has its optimiser
- * busy with thousands of regions that hardly pay; this is what newer versions use.
- */
-const TIERING_BUDGET = 13_000_000;
-if (majorVersion() < 22) v8.setFlagsFromString(`--wasm-tiering-budget=${TIERING_BUDGET}`);
+tellOldV8();
 
 /**
  * @param warn where messages for the user go; stderr unless given

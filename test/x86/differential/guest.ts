@@ -3,6 +3,7 @@
  * page, and an interrupt table whose handlers halt, so that a fault can be compared too.
  */
 import { readFileSync } from 'node:fs';
+import { tellOldV8 } from '../../../src/host/node/old-v8.ts';
 import { Tracer } from '../../../src/core/trace.ts';
 import type { CpuBus } from '../../../src/x86/cpu.ts';
 import { buildCpuid } from '../../../src/x86/cpuid.ts';
@@ -12,6 +13,9 @@ import type { RegionStore } from '../../../src/core/translation-store.ts';
 import { AREA_BYTES, NATIVE_BASE, NATIVE_CODE, NATIVE_DATA } from '../../native/processor.ts';
 import { bareBus } from '../bare-bus.ts';
 import type { Random } from './random.ts';
+
+// as wherever the translator runs
+tellOldV8();
 
 const RAM_BYTES = 4 << 20;
 const MOST_INSTRUCTIONS = 10_000;
