@@ -142,6 +142,7 @@ export async function buildBoard(parts: BoardParts): Promise<PcBoard> {
     count: config.stats,
     deterministic: config.icount !== undefined,
     keepTranslations: config.keepTranslations,
+    translationBytes: config.translationBytes,
   });
   platform = new Platform({
     machine: config.machine,

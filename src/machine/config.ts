@@ -167,6 +167,8 @@ export interface MachineConfig {
   readonly stats: boolean;
   /** Translated code goes from run to run (-accel tcg,tb-cache=). */
   readonly keepTranslations: boolean;
+  /** Bytes that translated code may take (-accel tcg,tb-size=); 0: as many as the processor likes. */
+  readonly translationBytes: number;
   /** File of symbols for `stats`. */
   readonly symbols: string | undefined;
   /** Messages carry the time. */

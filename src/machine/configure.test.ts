@@ -89,6 +89,12 @@ describe('options', () => {
     });
     expect(config('-nographic -machine pc-i440fx-7.2').machine).toBe('pc');
     expect(refusal('-smp cores=2')).toBe('-smp cores=2: 2 processors are not available yet: one is (-smp 1)');
+    expect(config('-nographic -accel tcg')).toMatchObject({ keepTranslations: true, translationBytes: 0 });
+    expect(config('-nographic -accel tcg,tb-size=32,tb-cache=off')).toMatchObject({
+      keepTranslations: false,
+      translationBytes: 32 * 2 ** 20,
+    });
+    expect(refusal('-accel tcg,tb-size=-1')).toContain("Parameter 'tb-size' expects uint32_t");
     expect(refusal('-accel kvm')).toMatch(/^-accel kvm: accelerator 'kvm' is not available yet/);
     expect(refusal('-machine q35,accel=foo')).toContain('invalid accelerator foo');
     expect(refusal('-machine q36')).toContain("(did you mean 'q35'?)");

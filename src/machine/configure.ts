@@ -127,7 +127,7 @@ export function configure(
     trace: configureTrace(given),
     pidfile: last(given, 'pidfile')?.text,
     stats: has(given, 'stats'),
-    keepTranslations: mergedProperties(given, 'accel').values['tb-cache'] !== false,
+    ...configureTranslations(given),
     symbols: last(given, 'symbols')?.text,
     timestamps: mergedProperties(given, 'msg').values.timestamp === true,
     notes,
@@ -175,6 +175,15 @@ function configureMachine(given: readonly Given[], note: (message: string) => vo
   });
   for (const accel of accels.slice(0, 1)) blame(accel.origin, () => checkAccelerator(accel.name));
   return machine;
+}
+
+/** What `-accel tcg` says of translated code. */
+function configureTranslations(given: readonly Given[]) {
+  const { values } = mergedProperties(given, 'accel');
+  return {
+    keepTranslations: values['tb-cache'] !== false,
+    translationBytes: ((values['tb-size'] as number | undefined) ?? 0) * 2 ** 20,
+  };
 }
 
 /** `kvm:tcg` takes the first that there is, as QEMU does. */

@@ -27,6 +27,8 @@ export interface CpuRequest {
   readonly deterministic: boolean;
   /** Use what earlier runs have translated, and keep it for later ones, where the host can. */
   readonly keepTranslations: boolean;
+  /** Bytes of the host's memory, about, that translated code may take; 0: as many as the processor likes. */
+  readonly translationBytes: number;
 }
 
 /** Opens a netdev back end; `warn` goes to the user. */

@@ -26,6 +26,7 @@ function kinds(request: Partial<CpuRequest>): string[] {
     count: false,
     deterministic: false,
     keepTranslations: true,
+    translationBytes: 0,
     ...request,
   };
   createProcessor(readFileSync(runtime), undefined, given, { store });

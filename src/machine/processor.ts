@@ -36,6 +36,7 @@ export function createProcessor(
     tracer: request.tracer,
     countCalls: request.count,
     compile,
+    cacheBytes: request.translationBytes,
     store: request.keepTranslations ? store?.(kindOf(cpuid.features, request.count)) : undefined,
   });
 }

@@ -58,8 +58,9 @@ export class CodeCache {
   /** Regions taken out of use; their table slots are given back when no region can be running. */
   readonly #retired = new Set<Region>();
   #dropped = 0;
-  /** Modules of regions made since all code was forgotten last. */
+  /** Modules of regions made since all code was forgotten last, and the bytes of their WebAssembly. */
   modules = 0;
+  moduleBytes = 0;
   flushes = 0;
   /** Writes that changed code, and what they took with them. */
   invalidations = 0;
@@ -479,6 +480,7 @@ export class CodeCache {
     if (this.recordBytes === 0) return;
     this.flushes++;
     this.modules = 0;
+    this.moduleBytes = 0;
     for (const code of this.#pages.values()) for (const region of code.regions) this.#retired.add(region);
     for (let page = 0; page < this.#pageTable.length; page++)
       if ((this.#pageTable[page]! & L.PAGE_CODE) !== 0) {

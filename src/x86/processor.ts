@@ -46,6 +46,8 @@ export interface ProcessorOptions {
   readonly store?: TranslationStore | undefined;
   /** Modules of translated code in use at which all code is forgotten. */
   readonly maxModules?: number;
+  /** Bytes of the host's memory, about, that translated code may take before all of it is forgotten; 0: 256 MiB. */
+  readonly cacheBytes?: number | undefined;
 }
 
 /** Hot blocks that are translated into one WebAssembly module. */
@@ -117,6 +119,7 @@ export class Processor implements CpuInterface {
       now: () => bus.readTsc(),
       countCalls: options.countCalls,
       maxModules: options.maxModules,
+      cacheBytes: options.cacheBytes,
       compile: options.compile,
       store: Number.isFinite(threshold) ? options.store : undefined,
     });

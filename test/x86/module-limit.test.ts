@@ -39,6 +39,21 @@ describe('modules of translated code', () => {
     expect(free.stats()['codeFlushes']).toBeLessThan(3);
   });
 
+  it('are forgotten when they take more memory than they may', { timeout: 60_000 }, () => {
+    const bounded = makeProcessor(1, {}, { cacheBytes: 400_000 });
+    const most: number[] = [];
+    for (let round = 0; round < 3; round++) {
+      runAll(bounded, 1);
+      most.push(bounded.stats()['hostBytesInUse']!);
+    }
+    // what a module takes is known when it is there
+    expect(Math.max(...most)).toBeLessThan(400_000 + 25_000);
+    const { codeFlushes, modulesInUse, regionModules } = bounded.stats();
+    expect(codeFlushes).toBeGreaterThan(20);
+    expect(modulesInUse).toBeLessThan(20);
+    expect(regionModules).toBeGreaterThan(FUNCTIONS);
+  });
+
   it('are collected in time: V8 hears of them when many are dropped', { timeout: 120_000 }, () => {
     const large: number[] = [];
     const Plain = ArrayBuffer;

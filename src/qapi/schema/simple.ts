@@ -53,8 +53,7 @@ export const ACCEL_PROPERTIES = [
   {
     name: 'tb-size',
     type: 'uint32',
-    help: 'Translation cache, MiB',
-    ignored: 'the cache is sized by itself',
+    help: 'Memory for translated code, MiB, about; when it is full all is made anew (default: 256)',
   },
   {
     name: 'tb-cache',

@@ -35,6 +35,14 @@ const MAX_PAUSE = 5_000_000;
  * first compiler was, and a process of Linux has 65,530 (vm.max_map_count).
  */
 const MAX_MODULES = 8192;
+/**
+ * What translated code takes of the host's memory, about: for each module, and for each byte of its WebAssembly, which V8
+ * keeps beside what both of its compilers make of it.
+ */
+const MODULE_BYTES = 20_000;
+const BYTES_PER_BYTE = 5;
+/** Bytes of the host's memory that translated code may take where nothing else is said. */
+const DEFAULT_CACHE = 256 * 2 ** 20;
 
 /** A region that is written, and is still to be compiled. */
 interface Written {
@@ -61,6 +69,8 @@ export interface TranslatorOptions {
   readonly countCalls?: boolean | undefined;
   /** Modules in use at which all code is forgotten. */
   readonly maxModules?: number | undefined;
+  /** Bytes of the host's memory, about, that translated code may take before all of it is forgotten; 0: 256 MiB. */
+  readonly cacheBytes?: number | undefined;
   /** Compiles a module elsewhere; without it the machine's thread does, and what was translated is in use at once. */
   readonly compile?: ((code: Uint8Array) => Promise<WebAssembly.Module>) | undefined;
   /** Regions of earlier runs, and for later ones. */
@@ -88,6 +98,7 @@ export class Translator {
   readonly #now: () => number;
   readonly #countCalls: boolean;
   readonly #maxModules: number;
+  readonly #cacheBytes: number;
   readonly #compile: TranslatorOptions['compile'];
   readonly #tracer: Tracer;
   readonly #kept: KeptRegions | undefined;
@@ -106,6 +117,7 @@ export class Translator {
 
   constructor(engine: Engine, cache: CodeCache, tracer: Tracer, options: TranslatorOptions) {
     this.#maxModules = options.maxModules ?? MAX_MODULES;
+    this.#cacheBytes = options.cacheBytes || DEFAULT_CACHE;
     this.#now = options.now ?? (() => 0);
     this.#countCalls = options.countCalls ?? false;
     this.#compile = options.compile;
@@ -133,6 +145,7 @@ export class Translator {
       regionModules: this.modules,
       regionInstructions: this.instructions,
       regionBytes: this.bytes,
+      hostBytesInUse: this.#inUse,
       translatingSeconds: this.#writing / 1e9,
       compilingSeconds: this.#compiling / 1e9,
       longestTranslationMilliseconds: this.#longest / 1e6,
@@ -192,9 +205,14 @@ export class Translator {
     return this.#view.getUint32(entry + L.TLB_PFN, true);
   }
 
+  /** Bytes of the host's memory that the modules in use take, about. */
+  get #inUse(): number {
+    return MODULE_BYTES * this.#cache.modules + BYTES_PER_BYTE * this.#cache.moduleBytes;
+  }
+
   /** To be called between slices, when no region runs: translates when enough is waiting, or when it has waited for long enough. */
   turn(): void {
-    if (this.#cache.modules >= this.#maxModules) this.#cache.flushAll();
+    if (this.#cache.modules >= this.#maxModules || this.#inUse >= this.#cacheBytes) this.#cache.flushAll();
     if (this.#queue.length === 0) return;
     const now = this.#now();
     this.#waited += Math.min(now - this.#turned, SLICE);
@@ -253,8 +271,8 @@ export class Translator {
     if (this.#compile === undefined) {
       const compiled = this.#compileHere(code, batch);
       this.#compiling += this.#now() - written;
-      if (compiled !== undefined) this.#use(batch, compiled);
-    } else void this.#compileElsewhere(this.#compile(code), batch, taken);
+      if (compiled !== undefined) this.#use(batch, compiled, code.length);
+    } else void this.#compileElsewhere(code, batch, taken);
     this.#longest = Math.max(this.#longest, this.#now() - began);
   }
 
@@ -307,14 +325,14 @@ export class Translator {
 
   /** The guest goes on meanwhile, in the interpreter. No region runs when a promise is fulfilled. */
   async #compileElsewhere(
-    compiled: Promise<WebAssembly.Module>,
+    code: Uint8Array,
     batch: readonly Written[],
     blocks: ReadonlySet<Block>,
   ): Promise<void> {
     for (const block of blocks) this.#inFlight.add(block);
     let module: WebAssembly.Module | undefined;
     try {
-      module = await compiled;
+      module = await this.#compile!(code);
     } catch (error) {
       this.#tracer.warn('cpu', `a translation is not used: ${(error as Error).message}`);
       this.#distrust(batch);
@@ -324,11 +342,11 @@ export class Translator {
     for (const one of batch) if (!current.includes(one)) this.#engine.release(one.index);
     if (module === undefined) return;
     this.#late += batch.length - current.length;
-    if (current.length > 0) this.#use(current, module);
+    if (current.length > 0) this.#use(current, module, code.length);
   }
 
-  /** From now on blocks of these regions enter them. */
-  #use(batch: readonly Written[], module: WebAssembly.Module): void {
+  /** From now on blocks of these regions enter them, which are in a module of `bytes` bytes. */
+  #use(batch: readonly Written[], module: WebAssembly.Module, bytes: number): void {
     const began = this.#now();
     const exports = this.#engine.instantiateModule(module, { chain: this.#chain });
     for (const { plan, entries, index, name, scattered, patient } of batch) {
@@ -351,6 +369,7 @@ export class Translator {
     this.regions += batch.length;
     this.modules++;
     this.#cache.modules++;
+    this.#cache.moduleBytes += bytes;
     this.#compiling += this.#now() - began;
   }
 
