@@ -4,6 +4,7 @@
  */
 import type { BlockEnd } from './decode/block-decoder.ts';
 import * as L from './layout.ts';
+import type { RegionModule } from './region-modules.ts';
 
 /** What the number says: from its lowest bits on the shape as in the block's header (layout.ts), then as follows. */
 const INSTRUCTIONS = L.SHAPE_INSNS;
@@ -120,6 +121,7 @@ export interface RegionEntry {
 
 export interface Region {
   readonly index: number;
+  readonly module: RegionModule;
   /** Physical pages that its code lies in. */
   readonly pages: readonly number[];
   readonly blocks: readonly Block[];

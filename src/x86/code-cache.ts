@@ -12,6 +12,7 @@ import type { Engine } from './engine.ts';
 import { GuestCode } from './guest-code.ts';
 import type { HandlerLibrary } from './interpreter/handlers.ts';
 import * as L from './layout.ts';
+import { RegionModules } from './region-modules.ts';
 
 interface CodePage {
   readonly blocks: Map<number, Block>;
@@ -58,9 +59,10 @@ export class CodeCache {
   /** Regions taken out of use; their table slots are given back when no region can be running. */
   readonly #retired = new Set<Region>();
   #dropped = 0;
-  /** Modules of regions made since all code was forgotten last, and the bytes of their WebAssembly. */
-  modules = 0;
-  moduleBytes = 0;
+  /** What the regions in use are in. */
+  readonly modules = new RegionModules();
+  /** Modules that were given up because there was too much translated code. */
+  modulesEvicted = 0;
   flushes = 0;
   /** Writes that changed code, and what they took with them. */
   invalidations = 0;
@@ -262,6 +264,7 @@ export class CodeCache {
     this.#view.setUint32(address + L.BLOCK_TARGETS, targets, true);
     this.#view.setUint32(address + L.BLOCK_STATE, nextPage < 0 ? 0 : 1, true);
     this.#view.setUint32(address + L.BLOCK_REGION, 0, true);
+    this.#view.setUint32(address + L.BLOCK_USED, 0, true);
     this.#view.setInt32(address + L.BLOCK_LINK + 8, L.NO_STAMP, true);
     // what does not decode may do so when any of its bytes changes
     const last = end === 'invalid' ? endOffset + MAX_LENGTH : Math.max(endOffset, (physical & 4095) + 1);
@@ -337,6 +340,7 @@ export class CodeCache {
   /** Makes a translated region reachable: through those of its blocks, by number, that are entries. */
   addRegion(region: Region, entries: ReadonlySet<number>): void {
     this.#byIndex.set(region.index, region);
+    region.module.regions.add(region);
     for (const page of region.pages) this.#pageOf(page).regions.add(region);
     for (const [number, block] of region.blocks.entries()) {
       block.markWarm();
@@ -372,8 +376,39 @@ export class CodeCache {
       if (block.nextPage < 0) this.#view.setUint32(block.address + L.BLOCK_STATE, 0, true);
       this.#view.setUint32(block.address + L.BLOCK_REGION, 0, true);
     }
+    this.modules.drop(region);
     this.#retired.add(region);
     this.#newGeneration();
+  }
+
+  /**
+   * Looks at some modules of translated code, those first that were not looked at for longest: where no region has been
+   * entered since, all of them go, and their blocks are interpreted until they are hot again.
+   * @param most modules to look at, none of them twice
+   * @param enough whether enough have gone
+   */
+  evict(most: number, enough: () => boolean): void {
+    // regions that the jump cache leads to would be taken for unused
+    this.#newGeneration();
+    for (let left = Math.min(most, this.modules.count); left > 0 && !enough(); left--) {
+      const module = this.modules.next((region) => this.#usedSince(region));
+      if (module === undefined) continue;
+      this.modulesEvicted++;
+      for (const region of module.regions) this.#removeRegion(region);
+    }
+  }
+
+  /** Whether the dispatcher has entered a region since this was asked last. */
+  #usedSince(region: Region): boolean {
+    let used = false;
+    for (const block of region.blocks) {
+      const { address } = block;
+      if (this.#view.getUint32(address + L.BLOCK_USED, true) === 0) continue;
+      if (block.region?.region !== region) continue;
+      used = true;
+      this.#view.setUint32(address + L.BLOCK_USED, 0, true);
+    }
+    return used;
   }
 
   /** Accesses that the region with this index checks together were scattered; when that is common, it is made anew. */
@@ -479,8 +514,7 @@ export class CodeCache {
   flushAll(): void {
     if (this.recordBytes === 0) return;
     this.flushes++;
-    this.modules = 0;
-    this.moduleBytes = 0;
+    this.modules.clear();
     for (const code of this.#pages.values()) for (const region of code.regions) this.#retired.add(region);
     for (let page = 0; page < this.#pageTable.length; page++)
       if ((this.#pageTable[page]! & L.PAGE_CODE) !== 0) {

@@ -404,6 +404,8 @@ export const BLOCK_NEXT_PAGE = 16;
 export const BLOCK_NEXT = 20;
 /** u32 in the header: the next block with the same place in HASH, or 0. */
 export const BLOCK_CHAIN = 24;
+/** u32 in the header: 1 when the dispatcher has entered the block's region since that was asked last (CodeCache). */
+export const BLOCK_USED = 28;
 /** i32 in the header: how often the block has yet to run to be hot. */
 export const BLOCK_COUNTDOWN = 32;
 /**

@@ -44,9 +44,9 @@ export interface ProcessorOptions {
   readonly compile?: ((code: Uint8Array) => Promise<WebAssembly.Module>) | undefined;
   /** Where translations of earlier runs are, for the same CPUID and build of Paravane. */
   readonly store?: TranslationStore | undefined;
-  /** Modules of translated code in use at which all code is forgotten. */
+  /** Modules of translated code that may be in use. */
   readonly maxModules?: number;
-  /** Bytes of the host's memory, about, that translated code may take before all of it is forgotten; 0: 256 MiB. */
+  /** Bytes of the host's memory, about, that translated code may take; 0: 384 MiB. */
   readonly cacheBytes?: number | undefined;
 }
 
@@ -287,7 +287,6 @@ export class Processor implements CpuInterface {
       blocksDecoded: this.code.blocksDecoded,
       instructionsDecoded: this.code.insnsDecoded,
       codeFlushes: this.code.flushes,
-      modulesInUse: this.code.modules,
       codeChanges: this.code.invalidations,
       blocksDropped: this.code.blocksDropped,
       regionsDropped: this.code.regionsDropped,

@@ -53,7 +53,7 @@ export const ACCEL_PROPERTIES = [
   {
     name: 'tb-size',
     type: 'uint32',
-    help: 'Memory for translated code, MiB, about; when it is full all is made anew (default: 256)',
+    help: 'Memory for translated code, MiB, about (default: 384)',
   },
   {
     name: 'tb-cache',

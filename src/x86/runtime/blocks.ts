@@ -19,6 +19,7 @@ import {
   BLOCK_SHAPE,
   BLOCK_STATE,
   BLOCK_TARGETS,
+  BLOCK_USED,
   CODE_LINES,
   FIRST_COUNTDOWN,
   FORM_ENDS,
@@ -187,6 +188,7 @@ export function makeBlock(physical: i64, mode: i32): i32 {
   store<i32>(block, targets, BLOCK_TARGETS);
   store<i32>(block, 0, BLOCK_STATE);
   store<i32>(block, 0, BLOCK_REGION);
+  store<i32>(block, 0, BLOCK_USED);
   store<i32>(block, NO_STAMP, BLOCK_LINK + 8);
   linkBlock(block);
   watch(page, offset, at);

@@ -42,7 +42,14 @@ const MAX_MODULES = 8192;
 const MODULE_BYTES = 20_000;
 const BYTES_PER_BYTE = 5;
 /** Bytes of the host's memory that translated code may take where nothing else is said. */
-const DEFAULT_CACHE = 256 * 2 ** 20;
+const DEFAULT_CACHE = 384 * 2 ** 20;
+/**
+ * When there is too much, modules are given up until there is this share of what may be: whenever one is, nothing that the
+ * jump cache knows holds any more.
+ */
+const EMPTIED_TO = 15 / 16;
+/** Modules that are looked at for that in one turn. */
+const EVICTED_AT_ONCE = 64;
 
 /** A region that is written, and is still to be compiled. */
 interface Written {
@@ -67,9 +74,9 @@ export interface TranslatorOptions {
   readonly now?: () => number;
   /** Regions count their calls of the runtime (CALL_COUNTS). */
   readonly countCalls?: boolean | undefined;
-  /** Modules in use at which all code is forgotten. */
+  /** Modules that may be in use. */
   readonly maxModules?: number | undefined;
-  /** Bytes of the host's memory, about, that translated code may take before all of it is forgotten; 0: 256 MiB. */
+  /** Bytes of the host's memory, about, that translated code may take; 0: 384 MiB. */
   readonly cacheBytes?: number | undefined;
   /** Compiles a module elsewhere; without it the machine's thread does, and what was translated is in use at once. */
   readonly compile?: ((code: Uint8Array) => Promise<WebAssembly.Module>) | undefined;
@@ -99,6 +106,8 @@ export class Translator {
   readonly #countCalls: boolean;
   readonly #maxModules: number;
   readonly #cacheBytes: number;
+  /** There was too much translated code, and room is being made. */
+  #emptying = false;
   readonly #compile: TranslatorOptions['compile'];
   readonly #tracer: Tracer;
   readonly #kept: KeptRegions | undefined;
@@ -145,6 +154,8 @@ export class Translator {
       regionModules: this.modules,
       regionInstructions: this.instructions,
       regionBytes: this.bytes,
+      modulesInUse: this.#cache.modules.count,
+      modulesEvicted: this.#cache.modulesEvicted,
       hostBytesInUse: this.#inUse,
       translatingSeconds: this.#writing / 1e9,
       compilingSeconds: this.#compiling / 1e9,
@@ -207,17 +218,28 @@ export class Translator {
 
   /** Bytes of the host's memory that the modules in use take, about. */
   get #inUse(): number {
-    return MODULE_BYTES * this.#cache.modules + BYTES_PER_BYTE * this.#cache.moduleBytes;
+    const { count, bytes } = this.#cache.modules;
+    return MODULE_BYTES * count + BYTES_PER_BYTE * bytes;
   }
 
   /** To be called between slices, when no region runs: translates when enough is waiting, or when it has waited for long enough. */
   turn(): void {
-    if (this.#cache.modules >= this.#maxModules || this.#inUse >= this.#cacheBytes) this.#cache.flushAll();
+    this.#makeRoom();
     if (this.#queue.length === 0) return;
     const now = this.#now();
     this.#waited += Math.min(now - this.#turned, SLICE);
     this.#turned = now;
     if (this.#waited >= MAX_WAIT) this.flush(MAX_PAUSE);
+  }
+
+  #makeRoom(): void {
+    const { modules } = this.#cache;
+    if (modules.count > this.#maxModules || this.#inUse > this.#cacheBytes) this.#emptying = true;
+    if (!this.#emptying) return;
+    const enough = (): boolean =>
+      modules.count <= EMPTIED_TO * this.#maxModules && this.#inUse <= EMPTIED_TO * this.#cacheBytes;
+    this.#cache.evict(EVICTED_AT_ONCE, enough);
+    this.#emptying = !enough();
   }
 
   /**
@@ -349,11 +371,13 @@ export class Translator {
   #use(batch: readonly Written[], module: WebAssembly.Module, bytes: number): void {
     const began = this.#now();
     const exports = this.#engine.instantiateModule(module, { chain: this.#chain });
+    const inUse = this.#cache.modules.add(bytes);
     for (const { plan, entries, index, name, scattered, patient } of batch) {
       const { blocks, pages, instructions, kept } = plan;
       if (kept !== undefined) this.#kept!.used++;
       const region: Region = {
         index,
+        module: inUse,
         pages,
         blocks,
         instructions,
@@ -368,8 +392,6 @@ export class Translator {
     }
     this.regions += batch.length;
     this.modules++;
-    this.#cache.modules++;
-    this.#cache.moduleBytes += bytes;
     this.#compiling += this.#now() - began;
   }
 
