@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type NativeProcessor, openNative } from '../../native/processor.ts';
 import { MemoryStore } from '../memory-store.ts';
+import { optimiserOnly } from './optimiser-only.ts';
 import { runLongPrograms } from './long-campaign.ts';
 
 /**
@@ -17,7 +18,7 @@ const kept = Number(
 const only = process.env.PARAVANE_CPU_PROGRAM;
 const tier = process.env.PARAVANE_CPU_TIER;
 if (tier === 'liftoff') setFlagsFromString('--liftoff-only');
-if (tier === 'turbofan') setFlagsFromString('--no-liftoff');
+if (tier === 'turbofan') optimiserOnly();
 
 const native = openNative();
 

@@ -1,10 +1,10 @@
 /** Long programs in what V8's optimiser makes of them, from the first run on: where it errs, so do we. */
-import { setFlagsFromString } from 'node:v8';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type NativeProcessor, openNative } from '../../native/processor.ts';
 import { runLongPrograms } from './long-campaign.ts';
+import { optimiserOnly } from './optimiser-only.ts';
 
-setFlagsFromString('--no-liftoff');
+optimiserOnly();
 
 const native = openNative();
 
