@@ -37,10 +37,6 @@ export class RegionModules {
   drop(region: Region): void {
     const { module } = region;
     if (!module.regions.delete(region) || module.regions.size > 0) return;
-    this.#remove(module);
-  }
-
-  #remove(module: RegionModule): void {
     if (this.#modules.delete(module)) this.#bytes -= module.bytes;
   }
 

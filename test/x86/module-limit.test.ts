@@ -44,6 +44,7 @@ describe('modules of translated code', () => {
     runAll(free, 3);
     expect(free.stats()['modulesInUse']).toBe(free.stats()['regionModules']);
     expect(free.stats()['modulesEvicted']).toBe(0);
+    expect(free.stats()['codeFlushes']).toBeLessThan(3);
   });
 
   it('stay when they are in use, whatever comes and goes', () => {

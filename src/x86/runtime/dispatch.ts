@@ -14,8 +14,8 @@ import {
   BLOCK_NEXT_PAGE,
   BLOCK_REGION,
   BLOCK_STATE,
-  BLOCK_USED,
   BLOCK_TARGETS,
+  BLOCK_USED,
   BREAK,
   BUDGET,
   COUNTED_HANDLERS,
@@ -294,8 +294,8 @@ export function run(): i32 {
 
     const region = load<i32>(block, BLOCK_REGION);
     if (region != 0 && !interpretOnce && !single) {
-      // From the jump cache on, the region runs without a look at its pages: JUMP_GENERATION stands for them.
       store<i32>(block, 1, BLOCK_USED);
+      // From the jump cache on, the region runs without a look at its pages: JUMP_GENERATION stands for them.
       remapped = false;
       const before = load<u32>(generation);
       interpretOnce = !enterRegion(region, linear & ~0xfff, ENTRY_CHECK);

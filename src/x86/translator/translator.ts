@@ -234,7 +234,7 @@ export class Translator {
 
   #makeRoom(): void {
     const { modules } = this.#cache;
-    if (modules.count > this.#maxModules || this.#inUse > this.#cacheBytes) this.#emptying = true;
+    if (modules.count >= this.#maxModules || this.#inUse >= this.#cacheBytes) this.#emptying = true;
     if (!this.#emptying) return;
     const enough = (): boolean =>
       modules.count <= EMPTIED_TO * this.#maxModules && this.#inUse <= EMPTIED_TO * this.#cacheBytes;
@@ -294,7 +294,7 @@ export class Translator {
       const compiled = this.#compileHere(code, batch);
       this.#compiling += this.#now() - written;
       if (compiled !== undefined) this.#use(batch, compiled, code.length);
-    } else void this.#compileElsewhere(code, batch, taken);
+    } else void this.#compileElsewhere(this.#compile(code), code.length, batch, taken);
     this.#longest = Math.max(this.#longest, this.#now() - began);
   }
 
@@ -347,14 +347,15 @@ export class Translator {
 
   /** The guest goes on meanwhile, in the interpreter. No region runs when a promise is fulfilled. */
   async #compileElsewhere(
-    code: Uint8Array,
+    compiled: Promise<WebAssembly.Module>,
+    bytes: number,
     batch: readonly Written[],
     blocks: ReadonlySet<Block>,
   ): Promise<void> {
     for (const block of blocks) this.#inFlight.add(block);
     let module: WebAssembly.Module | undefined;
     try {
-      module = await this.#compile!(code);
+      module = await compiled;
     } catch (error) {
       this.#tracer.warn('cpu', `a translation is not used: ${(error as Error).message}`);
       this.#distrust(batch);
@@ -364,7 +365,7 @@ export class Translator {
     for (const one of batch) if (!current.includes(one)) this.#engine.release(one.index);
     if (module === undefined) return;
     this.#late += batch.length - current.length;
-    if (current.length > 0) this.#use(current, module, code.length);
+    if (current.length > 0) this.#use(current, module, bytes);
   }
 
   /** From now on blocks of these regions enter them, which are in a module of `bytes` bytes. */
