@@ -26,8 +26,8 @@ describe('compiling ahead', () => {
   });
 
   it('is left to the machine’s thread where that is faster', () => {
-    for (const version of ['22.1.0', '24.9.0'])
+    for (const version of ['20.19.0', '22.1.0'])
       expect(compileAhead(nothing, nothing, version)).toBeUndefined();
-    expect(compileAhead(nothing, nothing, '20.19.0')).toBeDefined();
+    expect(compileAhead(nothing, nothing, '24.9.0')).toBeDefined();
   });
 });

@@ -5,12 +5,8 @@
 import v8 from 'node:v8';
 import { majorVersion } from './process.ts';
 
-/**
- * Major versions between these two compile on the machine's thread: with 20 the first runs of python3 and gcc take a tenth
- * less time when others do, with 24 they and the later runs take 5 to 10 % more.
- */
-const BEFORE = 22;
-const SINCE = 26;
+/** The first major version with which that pays: before, programs take as long or somewhat longer. */
+const SINCE = 24;
 
 /**
  * For programs only: flags are the whole process's. The flag changes with the first module, when the interpreter's
@@ -23,8 +19,7 @@ export function compileAhead(
   setFlags: (flags: string) => void = (flags) => v8.setFlagsFromString(flags),
   version?: string,
 ): ((code: Uint8Array) => Promise<WebAssembly.Module>) | undefined {
-  const major = majorVersion(version);
-  if (major >= BEFORE && major < SINCE) return undefined;
+  if (majorVersion(version) < SINCE) return undefined;
   let ahead = false;
   return (code) => {
     if (!ahead) {
