@@ -17,7 +17,7 @@ const MAX_PAGES = 8;
 /** How far away a page may be, in pages: offsets in bytes must leave room in a 64-bit number (RegionEmitter.where). */
 const MAX_PAGE_DISTANCE = 2 ** 30;
 /** A block joins a region of another when it runs at least once for so many times that the hot block does. */
-const MIN_SHARE = 16;
+const MIN_SHARE = 32;
 /** Code that has a region of at most so many instructions is copied; a larger one is gone on to. */
 const MAX_COPIED = 60;
 const PAGE = 4096;
