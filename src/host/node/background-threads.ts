@@ -1,12 +1,12 @@
 /**
  * Has V8's own threads stand back behind the machine's. While much code is new, four of them compile without a pause; at
- * equal rights on two processors they take a third of the machine's thread away, which waits for none of them.
+ * equal rights on two processors they take a third of its time from the machine's thread, which could go on without them.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import os from 'node:os';
-import { majorVersion } from './process.ts';
+import { majorVersion, nodeOptions } from './process.ts';
 
-/** How much nicer than the process they get (setpriority(2)): the tenth of a share, where there is not enough for all. */
+/** How much nicer than the process they get (setpriority(2)): a tenth of its share, where there is not enough for all. */
 const NICER = 10;
 const NICEST = 19;
 /** The first major version whose threads have names of their own. */
@@ -53,7 +53,7 @@ const linux: Threads = {
 export function standBack(
   threads: Threads | undefined = process.platform === 'linux' ? linux : undefined,
   version?: string,
-  options: string = [...process.execArgv, process.env['NODE_OPTIONS']].join(' '),
+  options: string = nodeOptions(),
 ): void {
   if (threads === undefined || threads.processors < 2) return;
   const named = majorVersion(version) >= NAMED;

@@ -21,6 +21,11 @@ export function majorVersion(version: string = process.versions.node): number {
   return Number.parseInt(version, 10);
 }
 
+/** The options that Node.js was started with, on its command line and by the environment. */
+export function nodeOptions(): string {
+  return [...process.execArgv, process.env['NODE_OPTIONS']].join(' ');
+}
+
 /** Fills `view`, which may lie in shared memory, with random bytes fit for keys. */
 export function fillRandom(view: Uint8Array): void {
   if (!(view.buffer instanceof ArrayBuffer)) {

@@ -4,6 +4,7 @@
  * for the bound, but reads it once, when the process starts; it reads the one for the growth each time.
  */
 import v8 from 'node:v8';
+import { nodeOptions } from './process.ts';
 
 /** Bytes from which the young generation does not grow: two halves of 8 MiB. */
 const BOUND = 16 * 2 ** 20;
@@ -23,7 +24,7 @@ interface Heap {
 export function boundYoungGeneration(
   before: () => void,
   heap: Heap = v8,
-  options: string = [...process.execArgv, process.env['NODE_OPTIONS']].join(' '),
+  options: string = nodeOptions(),
 ): () => void {
   if (/semi[-_]space/.test(options)) return () => {};
   let grows = true;
