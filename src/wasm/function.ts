@@ -35,6 +35,8 @@ export class FunctionBuilder {
     v128: { locals: [], taken: 0 },
   };
   #depth = 0;
+  /** Runs what writes an arm of an `if`, or what is inside a `block` or `loop`: whoever keeps account of what has been computed hears of it. */
+  nested: (body: () => void) => void = (body) => body();
 
   /** @param code where the code is written, from its start: may be used again when the module has been built */
   constructor(params: readonly ValType[], result: ValType | undefined, code = new ByteWriter(1024)) {
@@ -182,7 +184,8 @@ export class FunctionBuilder {
     this.code.u8(opcode);
     this.code.u8(0x40);
     this.#depth++;
-    body({ depth: this.#depth });
+    const label = { depth: this.#depth };
+    this.nested(() => body(label));
     this.#depth--;
     this.code.u8(0x0b);
   }
@@ -194,10 +197,10 @@ export class FunctionBuilder {
     this.code.u8(0x04);
     this.code.u8(0x40);
     this.#depth++;
-    then();
+    this.nested(then);
     if (otherwise !== undefined) {
       this.code.u8(0x05);
-      otherwise();
+      this.nested(otherwise);
     }
     this.#depth--;
     this.code.u8(0x0b);

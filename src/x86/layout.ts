@@ -2,8 +2,19 @@
 // by TypeScript (decoder, translator, tests) and by the AssemblyScript runtime alike. All addresses are byte
 // addresses in the memory; guest RAM starts at RAM_BASE. Everything a decoded record points to lies below 64 KiB.
 
-/** Start of the architectural state. */
-export const STATE = 1024;
+/**
+ * RAX RCX RDX RBX RSP RBP RSI RDI R8..R15, 8 bytes each: below 128, where the host's instructions need one byte for the
+ * distance from the memory's start, but for R15.
+ */
+export const GPR = 8;
+export const RAX = 8;
+export const RCX = 16;
+export const RDX = 24;
+export const RBX = 32;
+export const RSP = 40;
+export const RBP = 48;
+export const RSI = 56;
+export const RDI = 64;
 
 /**
  * Pages that accesses in the loops of the running region were in last time, cleared as a region is entered (Memo in
@@ -14,16 +25,6 @@ export const MEMO_PAGE = 8;
 export const MEMO_ADDEND = 16;
 export const MAX_MEMOS = 16;
 
-/** RAX RCX RDX RBX RSP RBP RSI RDI R8..R15, 8 bytes each. */
-export const GPR = 1024;
-export const RAX = 1024;
-export const RCX = 1032;
-export const RDX = 1040;
-export const RBX = 1048;
-export const RSP = 1056;
-export const RBP = 1064;
-export const RSI = 1072;
-export const RDI = 1080;
 export const RIP = 1152;
 /** Always 0: stands for a missing base or index register. */
 export const ZERO = 1160;

@@ -1,8 +1,8 @@
 /**
- * The translator's reading of the instruction definitions: registers live in locals of one WebAssembly function for
- * the whole region (state.ts), operands are constants, flags are lazy in locals and their kind is mostly known. At every
- * instruction boundary the locals are the architectural state, so that a fault or a device access leaves the region
- * at its instruction without any spill code: the interpreter does that instruction again.
+ * The translator's reading of the instruction definitions: registers live in locals of one WebAssembly function
+ * (state.ts), operands are constants, flags are lazy in locals and their kind is mostly known. At every instruction
+ * boundary locals and memory are the architectural state, so that a fault or a device access leaves the region at its
+ * instruction without any table of what is where: the interpreter does that instruction again.
  */
 import { assert } from '../../core/errors.ts';
 import type { Expr, LocalGet } from '../../wasm/expr.ts';
@@ -163,9 +163,8 @@ export class RegionEmitter extends RegionMemory {
       f.store32(zero, this.record, L.FAULT_RECORD);
       f.return(w.i32(L.FAULTED));
     });
-    f.if(w.eqz(this.status), () =>
-      f.store64(zero, w.add(this.rip, w.zext(w.load8u(this.record, L.REC_LENGTH))), L.RIP),
-    );
+    const behind = w.add(this.rip, w.zext(w.load8u(this.record, L.REC_LENGTH)));
+    f.set(this.rip, w.select(this.status, w.load64(zero, L.RIP), behind));
   }
 
   /** Counts, for reports, a call of the runtime for the instruction in `record`. */
@@ -194,7 +193,7 @@ export class RegionEmitter extends RegionMemory {
       if (effects.operandRead) reads.add(operand.reg);
       if (effects.operandWritten) writes.add(operand.reg);
     }
-    for (const reg of reads) f.store64(zero, this.gprLocal(reg), L.GPR + 8 * reg);
+    for (const reg of reads) this.spillGpr(reg);
     if (effects.readsFlags || effects.writesFlags) {
       this.flagsUsed = true;
       this.storeFlags();
@@ -208,9 +207,7 @@ export class RegionEmitter extends RegionMemory {
     f.set(this.status, w.call('i32', this.#helpers(insn.def.helper!), [record]));
     f.store32(zero, w.i32(1), L.IN_REGION);
     if (effects.io) f.set(this.budget, w.sub(w.load32(zero, L.BUDGET), left));
-    for (const reg of writes) {
-      f.set(this.changedGpr(reg), w.load64(zero, L.GPR + 8 * reg));
-    }
+    for (const reg of writes) this.reloadGpr(reg);
     if (effects.writesFlags) {
       this.loadFlags();
       this.forgetFlags();

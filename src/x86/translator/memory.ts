@@ -14,7 +14,7 @@ import { REGION_SYMBOL } from './symbols.ts';
 
 const PAGE_OFFSET = 0xfff;
 const PAGE_MASK = w.i64(-4096);
-const ENTRY_SHIFT = w.i64(12 - L.TLB_ENTRY_SHIFT);
+const ENTRY_SHIFT = 12 - L.TLB_ENTRY_SHIFT;
 const ENTRY_MASK = w.i32((L.TLB_ENTRIES - 1) << L.TLB_ENTRY_SHIFT);
 const SLOW_STORES = { 1: 'storeSlow8', 2: 'storeSlow16', 4: 'storeSlow32', 8: 'storeSlow64' } as const;
 
@@ -57,8 +57,13 @@ export abstract class RegionMemory extends RegionState {
     this.#options = options;
   }
 
-  override beginBlock(page: number, flags: FlagState | undefined, steadiness?: Steadiness): void {
-    super.beginBlock(page, flags);
+  override beginBlock(
+    page: number,
+    flags: FlagState | undefined,
+    available = 0,
+    steadiness?: Steadiness,
+  ): void {
+    super.beginBlock(page, flags, available);
     this.#pointersTaken = 0;
     this.#steadiness = steadiness;
   }
@@ -73,7 +78,7 @@ export abstract class RegionMemory extends RegionState {
 
   /** The TLB's entry for `va`. */
   #entryOf(va: LocalGet): LocalGet {
-    return this.tmp(w.add(w.and(w.wrap(w.shrU(va, ENTRY_SHIFT)), ENTRY_MASK), this.tlbBase));
+    return this.tmp(w.add(w.and(w.shrU(w.wrap(va), ENTRY_SHIFT), ENTRY_MASK), this.tlbBase));
   }
 
   /** The entry for [va, va + size); leaves the region if the TLB does not have all of it. */

@@ -1,7 +1,8 @@
 /**
  * The processor's state as locals of a region's function: general and vector registers in one local each, the arithmetic
- * flags lazy in three values and a kind that is mostly known while the code is written. Loaded at the function's entry,
- * stored at its end.
+ * flags lazy in three values and a kind that is mostly known while the code is written. Outside of loops memory always holds
+ * the registers: each write goes there, too, and a local is loaded where it is read first. A loop has what it uses in locals
+ * from its start to its ends, and stores what it has changed there. Flags are loaded at the function's entry, stored at its end.
  */
 import { assert } from '../../core/errors.ts';
 import type { Expr, LocalGet } from '../../wasm/expr.ts';
@@ -11,6 +12,7 @@ import type { ImmOperand, Operand } from '../decode/insn.ts';
 import * as L from '../layout.ts';
 import { Emitter, type RuntimeImports, type Size } from '../semantics/emitter.ts';
 import type { FlagSource } from '../semantics/flags.ts';
+import { gprBit, xmmBit } from './register-sets.ts';
 
 /** What is known of the flags at a place, beside the values in the locals. */
 export interface FlagState {
@@ -19,13 +21,25 @@ export interface FlagState {
   readonly overflowOverridden: boolean;
 }
 
+/** What a loop keeps in locals. */
+export interface LoopRegisters {
+  /** What the loops around it did not keep there. */
+  readonly resident: number;
+  /** Those of them that are to be stored on each way out. */
+  readonly late: number;
+  readonly before: { readonly resident: number; readonly late: number };
+}
+
 export abstract class RegionState extends Emitter {
   readonly constantOperands = true;
   readonly #gpr: (LocalGet | undefined)[] = [];
   readonly #xmm: (LocalGet | undefined)[] = [];
-  /** Registers that are written, by number, in the order of their first writes. */
-  readonly #gprWritten: number[] = [];
-  readonly #xmmWritten: number[] = [];
+  /** Registers that are in their locals all through the loops around. */
+  #resident = 0;
+  /** Those of them that go to memory no sooner than their loop is left. */
+  #late = 0;
+  /** Others whose locals hold at present what is in memory. */
+  #available = 0;
   readonly ccOp: LocalGet;
   readonly ccDst: LocalGet;
   readonly ccSrc: LocalGet;
@@ -62,14 +76,21 @@ export abstract class RegionState extends Emitter {
     this.ccSrc2 = f.local('i64');
     this.#ccCarry = f.local('i32');
     this.#ccOverflow = f.local('i32');
+    f.nested = (body) => {
+      const before = this.#available;
+      body();
+      this.#available &= before;
+    };
   }
 
   /**
    * A block begins.
    * @param flags what is known of them on all ways into the block; undefined: nothing
+   * @param available registers whose locals hold them on all ways into the block
    */
-  beginBlock(page: number, flags: FlagState | undefined): void {
+  beginBlock(page: number, flags: FlagState | undefined, available = 0): void {
     this.page = page;
+    this.#available = available;
     this.forgetFlags();
     if (flags === undefined) return;
     this.#known = flags.known;
@@ -96,18 +117,86 @@ export abstract class RegionState extends Emitter {
 
   // --- state ----------------------------------------------------------------------------------------------------
 
-  protected gprLocal(reg: number): LocalGet {
+  /** Registers whose locals hold them here, beside those that always do. */
+  get available(): number {
+    return this.#available;
+  }
+
+  #isHere(bit: number): boolean {
+    return ((this.#resident | this.#available) & bit) !== 0;
+  }
+
+  /**
+   * A loop begins, in front of its first instruction.
+   * @param used the registers that are in their locals from here on
+   * @param written those of them that are in memory again when the loop has been left by way of `storeLate`
+   */
+  beginLoop(used: number, written: number): LoopRegisters {
+    const { f } = this;
+    const resident = used & ~this.#resident;
+    const before = { resident: this.#resident, late: this.#late };
+    for (let reg = 0; reg < 16; reg++) {
+      if ((resident & gprBit(reg)) !== 0) f.set(this.#localOfGpr(reg), w.load64(w.i32(0), L.GPR + 8 * reg));
+      if ((resident & xmmBit(reg)) !== 0) f.set(this.#localOfXmm(reg), w.load128(w.i32(0), L.XMM + 16 * reg));
+    }
+    const late = written & resident;
+    this.#resident |= resident;
+    this.#late |= late;
+    return { resident, late, before };
+  }
+
+  /** Stores what is not in memory yet. */
+  storeLate(late: number): void {
+    const zero = w.i32(0);
+    for (let reg = 0; reg < 16; reg++) {
+      if ((late & gprBit(reg)) !== 0) this.f.store64(zero, this.#localOfGpr(reg), L.GPR + 8 * reg);
+      if ((late & xmmBit(reg)) !== 0) this.f.store128(zero, this.#localOfXmm(reg), L.XMM + 16 * reg);
+    }
+  }
+
+  /** The loop ends. */
+  endLoop({ before }: LoopRegisters): void {
+    this.#resident = before.resident;
+    this.#late = before.late;
+  }
+
+  /** A register has been changed in memory. */
+  protected reloadGpr(reg: number): void {
+    if ((this.#resident & gprBit(reg)) === 0) this.#available &= ~gprBit(reg);
+    else this.#putGpr(reg, w.load64(w.i32(0), L.GPR + 8 * reg));
+  }
+
+  /** Sees to it that a register is in memory. */
+  protected spillGpr(reg: number): void {
+    this.storeLate(this.#late & gprBit(reg));
+  }
+
+  #localOfGpr(reg: number): LocalGet {
     return (this.#gpr[reg] ??= this.f.local('i64'));
   }
 
-  /** The local of a register that is written. */
-  protected changedGpr(reg: number): LocalGet {
-    if (!this.#gprWritten.includes(reg)) this.#gprWritten.push(reg);
-    return this.gprLocal(reg);
+  #localOfXmm(reg: number): LocalGet {
+    return (this.#xmm[reg] ??= this.f.local('v128'));
   }
 
-  #xmmLocal(reg: number): LocalGet {
-    return (this.#xmm[reg] ??= this.f.local('v128'));
+  /** The local that holds a register here. */
+  protected gprLocal(reg: number): LocalGet {
+    const local = this.#localOfGpr(reg);
+    if (!this.#isHere(gprBit(reg))) {
+      this.f.set(local, w.load64(w.i32(0), L.GPR + 8 * reg));
+      this.#available |= gprBit(reg);
+    }
+    return local;
+  }
+
+  #putGpr(reg: number, x: Expr): void {
+    const { f } = this;
+    const local = this.#localOfGpr(reg);
+    if ((this.#late & gprBit(reg)) !== 0) f.set(local, x);
+    else {
+      f.store64(w.i32(0), f.tee(local, x), L.GPR + 8 * reg);
+      this.#available |= gprBit(reg);
+    }
   }
 
   /** Code that loads the state; runs before all other code. */
@@ -116,14 +205,6 @@ export abstract class RegionState extends Emitter {
     const zero = w.i32(0);
     f.set(this.tlbBase, w.load32(zero, L.TLB_BASE));
     f.set(this.budget, w.load32(zero, L.BUDGET));
-    for (let reg = 0; reg < this.#gpr.length; reg++) {
-      const local = this.#gpr[reg];
-      if (local !== undefined) f.set(local, w.load64(zero, L.GPR + 8 * reg));
-    }
-    for (let reg = 0; reg < this.#xmm.length; reg++) {
-      const local = this.#xmm[reg];
-      if (local !== undefined) f.set(local, w.load128(zero, L.XMM + 16 * reg));
-    }
     if (this.flagsUsed) this.loadFlags();
   }
 
@@ -131,11 +212,8 @@ export abstract class RegionState extends Emitter {
   storeState(): void {
     const { f } = this;
     const zero = w.i32(0);
-    for (const reg of this.#gprWritten) f.store64(zero, this.#gpr[reg]!, L.GPR + 8 * reg);
-    for (const reg of this.#xmmWritten) f.store128(zero, this.#xmm[reg]!, L.XMM + 16 * reg);
     if (this.flagsUsed) this.storeFlags();
     f.store32(zero, this.budget, L.BUDGET);
-    f.store64(zero, this.rip, L.RIP);
   }
 
   /** Code that loads the lazy flags from memory. */
@@ -173,19 +251,19 @@ export abstract class RegionState extends Emitter {
     this.#writeGpr(reg, size, x, false);
   }
   #writeGpr(reg: number, size: Size, x: Expr, high: boolean): void {
-    const local = this.changedGpr(reg);
     switch (size) {
       case 8:
-        return this.f.set(local, x);
+        return this.#putGpr(reg, x);
       case 4:
-        return this.f.set(local, w.zext(x));
+        return this.#putGpr(reg, w.zext(x));
       case 2:
-        return this.f.set(local, merged(local, ~0xffff, w.zext(w.and(x, 0xffff))));
+        return this.#putGpr(reg, merged(this.gprLocal(reg), ~0xffff, w.zext(w.and(x, 0xffff))));
       default: {
         const value = w.zext(w.and(x, 0xff));
-        return this.f.set(
-          local,
-          high ? merged(local, ~0xff00, w.shl(value, w.i64(8))) : merged(local, ~0xff, value),
+        const old = this.gprLocal(reg);
+        return this.#putGpr(
+          reg,
+          high ? merged(old, ~0xff00, w.shl(value, w.i64(8))) : merged(old, ~0xff, value),
         );
       }
     }
@@ -197,12 +275,21 @@ export abstract class RegionState extends Emitter {
     this.#writeGpr(operand.reg, operand.size, x, operand.high);
   }
   xmm(reg: number): Expr {
-    return this.#xmmLocal(reg);
+    const local = this.#localOfXmm(reg);
+    if (!this.#isHere(xmmBit(reg))) {
+      this.f.set(local, w.load128(w.i32(0), L.XMM + 16 * reg));
+      this.#available |= xmmBit(reg);
+    }
+    return local;
   }
   setXmm(reg: number, x: Expr): void {
-    const local = this.#xmmLocal(reg);
-    if (!this.#xmmWritten.includes(reg)) this.#xmmWritten.push(reg);
-    this.f.set(local, x);
+    const { f } = this;
+    const local = this.#localOfXmm(reg);
+    if ((this.#late & xmmBit(reg)) !== 0) f.set(local, x);
+    else {
+      f.store128(w.i32(0), f.tee(local, x), L.XMM + 16 * reg);
+      this.#available |= xmmBit(reg);
+    }
   }
   protected readXmm(operand: Operand & { kind: 'xmm' }): Expr {
     return this.xmm(operand.reg);

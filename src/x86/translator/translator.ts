@@ -92,7 +92,7 @@ export class Translator {
   /** Listings of regions: the guest's code, the region's shape, its WebAssembly. */
   readonly #listings: { readonly in: TracePoint; readonly op: TracePoint; readonly out: TracePoint };
   readonly #batch: number;
-  readonly #chain: () => number;
+  readonly #chain: (rip: bigint) => number;
   #queue: Plan[] = [];
   /** The blocks that the regions of the queue consist of. */
   readonly #waiting = new Set<Block>();
@@ -258,7 +258,7 @@ export class Translator {
     module.importMemory(this.#engine.memoryImport);
     const imports = {
       ...importRuntime(module),
-      chain: module.importFunction('env', 'chain', [], 'i32'),
+      chain: module.importFunction('env', 'chain', ['i64'], 'i32'),
     };
     const batch: Written[] = [];
     const taken = new Set<Block>();

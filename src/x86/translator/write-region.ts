@@ -1,8 +1,8 @@
 /**
- * Writes the WebAssembly function of a region, `(entry, vbase) => status`: the state is loaded into locals; blocks
- * stand in topological order inside one another, so that a forward branch is a plain `br`; cycles are `loop`s
- * (structure.ts), whose back edges look at the budget; every way out meets at the end, where the state is stored and
- * control goes on to the next region (chain.ts).
+ * Writes the WebAssembly function of a region, `(entry, vbase) => status`: blocks stand in topological order inside one
+ * another, so that a forward branch is a plain `br`; cycles are `loop`s (structure.ts), which keep registers in locals and
+ * whose back edges look at the budget; every way out meets at the end, from where control goes on to the next region
+ * (chain.ts).
  */
 import type { LocalGet } from '../../wasm/expr.ts';
 import type { FunctionBuilder, Label } from '../../wasm/function.ts';
@@ -12,10 +12,11 @@ import { holdsInterrupts } from './effects.ts';
 import type { RegionEmitter } from './emitter.ts';
 import { groupAccesses } from './groups.ts';
 import type { RegionBlock, Selection } from './region.ts';
-import type { FlagState } from './state.ts';
+import type { FlagState, LoopRegisters } from './state.ts';
 import { type Steadiness, steadinessOf } from './steadiness.ts';
 import { type Item, type Loop, structure } from './structure.ts';
 import { pageSymbol } from './symbols.ts';
+import { usedBy, writtenBy } from './usage.ts';
 
 /** A return is compared with this many return sites inside the region. */
 const MAX_RETURN_SITES = 6;
@@ -45,6 +46,14 @@ interface Scope {
   readonly start: Label | undefined;
   /** The loop begins with a `br_table`. */
   readonly chooses: boolean;
+  /** Of a loop: what it keeps in locals. */
+  readonly registers: LoopRegisters | undefined;
+}
+
+/** A loop that is being written: what it keeps in locals, and the ways out of the region outside of it. */
+interface LoopScope {
+  readonly registers: LoopRegisters;
+  readonly outside: Readonly<Record<'exit' | 'record' | 'helper' | 'fail', Label>>;
 }
 
 class RegionWriter {
@@ -60,6 +69,8 @@ class RegionWriter {
   readonly #scopes: Scope[] = [];
   /** What is known of the flags on the ways into a block that have been written. */
   readonly #flagStates: (FlagState | undefined)[];
+  /** Registers whose locals hold them on these ways. */
+  readonly #available: (number | undefined)[];
 
   constructor(f: FunctionBuilder, e: RegionEmitter, selection: Selection) {
     this.#f = f;
@@ -68,6 +79,7 @@ class RegionWriter {
     this.#blocks = selection.blocks;
     this.#position = positions(this.#blocks);
     this.#flagStates = this.#blocks.map(() => undefined);
+    this.#available = this.#blocks.map(() => undefined);
     this.#returnSites = selection.sites.slice(0, MAX_RETURN_SITES);
     if (this.#blocks.some(({ page }) => page !== 0)) e.pageLocal = f.local('i64');
     this.#next = f.local('i32');
@@ -121,6 +133,7 @@ class RegionWriter {
     f.end(); // exit
     e.storeState();
     f.if(this.#exitStatus, () => {
+      f.store64(zero, e.rip, L.RIP);
       if (e.lastCalls.length > 0)
         f.if(
           w.eq(this.#exitStatus, w.i32(LAST_CALL)),
@@ -129,9 +142,48 @@ class RegionWriter {
         );
       else f.return(this.#exitStatus);
     });
-    f.returnCall(chain, []);
+    f.returnCall(chain, [e.rip]);
     f.prepend(() => this.#prologue());
     return entries;
+  }
+
+  /** In front of a loop: what it keeps in locals is loaded, and ways out of the region get by where it is stored. */
+  #beginLoop({ blocks }: Loop): LoopScope {
+    const f = this.#f;
+    const e = this.#e;
+    const insns = blocks.flatMap((block) => this.#blocks[block]!.insns);
+    let used = 0;
+    let written = 0;
+    for (const insn of insns) {
+      used |= usedBy(insn);
+      written |= writtenBy(insn);
+    }
+    const registers = e.beginLoop(used | written, written);
+    const { failLabel: fail, helperLabel: helper, recordLabel: record } = e;
+    const outside = { exit: this.#exit, record, helper, fail };
+    if (registers.late !== 0) {
+      this.#exit = f.open('block');
+      e.recordLabel = f.open('block');
+      e.helperLabel = f.open('block');
+      e.failLabel = f.open('block');
+    }
+    return { registers, outside };
+  }
+
+  /** Behind a loop, where nothing comes by itself. */
+  #endLoop({ registers, outside: { exit, record, helper, fail } }: LoopScope): void {
+    const e = this.#e;
+    e.endLoop(registers);
+    if (registers.late === 0) return;
+    for (const label of [fail, helper, record, exit]) {
+      this.#f.end();
+      e.storeLate(registers.late);
+      this.#f.br(label);
+    }
+    this.#exit = exit;
+    e.recordLabel = record;
+    e.helperLabel = helper;
+    e.failLabel = fail;
   }
 
   #prologue(): void {
@@ -199,6 +251,7 @@ class RegionWriter {
     const f = this.#f;
     const chosen = loop === undefined ? [...entries] : [...loop.heads, ...loop.doors];
     const chooses = chosen.length > 1 || (loop === undefined && items[0] !== chosen[0]);
+    const scope = loop === undefined ? undefined : this.#beginLoop(loop);
     const start = loop === undefined ? undefined : f.open('loop');
     const labels: (Label | undefined)[] = this.#blocks.map(() => undefined);
     let first!: Label;
@@ -216,17 +269,17 @@ class RegionWriter {
       loop === undefined || items.some((item) => typeof item !== 'number')
         ? undefined
         : steadinessOf(loop.blocks.map((block) => this.#blocks[block]!));
-    this.#scopes.push({ labels, heads: loop?.heads ?? [], start, chooses });
+    this.#scopes.push({ labels, heads: loop?.heads ?? [], start, chooses, registers: scope?.registers });
     for (const item of items) {
       f.end();
-      if (typeof item === 'number')
-        this.#block(this.#blocks[item]!, entries.has(item) ? undefined : this.#flagStates[item], steadiness);
+      if (typeof item === 'number') this.#block(item, entries.has(item), steadiness);
       else this.#sequence(item.body, entries, item);
     }
     this.#scopes.pop();
     if (loop !== undefined) f.end();
     // every path through a block leaves it
     f.unreachable();
+    if (scope !== undefined) this.#endLoop(scope);
   }
 
   /** Leaves the region; control goes on at `offset`, behind STI (`held`) without an interrupt in between. */
@@ -239,6 +292,7 @@ class RegionWriter {
   /** Goes on with a block of the region; `held` as for #leave. */
   #enter(target: number, held = false): void {
     const f = this.#f;
+    let { available } = this.#e;
     const state = this.#e.flagState;
     const before = this.#flagStates[target];
     if (before === undefined) this.#flagStates[target] = state;
@@ -249,7 +303,7 @@ class RegionWriter {
     )
       this.#flagStates[target] = { known: undefined, carryOverridden: false, overflowOverridden: false };
     for (let i = this.#scopes.length - 1; i >= 0; i--) {
-      const { labels, heads, start, chooses } = this.#scopes[i]!;
+      const { labels, heads, start, chooses, registers } = this.#scopes[i]!;
       if (start !== undefined && heads.includes(target)) {
         f.ifRarely(w.leS(this.#e.budget, w.i32(0)), () => this.#leave(this.#blocks[target]!.offset, held));
         if (chooses) f.set(this.#next, w.i32(target));
@@ -261,14 +315,20 @@ class RegionWriter {
       if (label !== undefined) {
         // the loops that it heads choose by this
         f.set(this.#next, w.i32(target));
+        this.#available[target] = (this.#available[target] ?? available) & available;
         f.br(label);
         return;
+      }
+      if (registers !== undefined) {
+        this.#e.storeLate(registers.late);
+        available |= registers.resident;
       }
     }
     this.#leave(this.#blocks[target]!.offset, held);
   }
 
-  #block(region: RegionBlock, flags: FlagState | undefined, steadiness: Steadiness | undefined): void {
+  #block(number: number, isEntry: boolean, steadiness: Steadiness | undefined): void {
+    const region = this.#blocks[number]!;
     const f = this.#f;
     const e = this.#e;
     e.flow = {
@@ -287,7 +347,8 @@ class RegionWriter {
     const { insns } = region;
     e.block = this.#position.get(region.offset)!;
     e.records = region.block.address + L.BLOCK_HEADER;
-    e.beginBlock(region.page, flags, steadiness);
+    if (isEntry) e.beginBlock(region.page, undefined, 0, steadiness);
+    else e.beginBlock(region.page, this.#flagStates[number], this.#available[number], steadiness);
     if (e.pageLocal !== undefined) f.set(e.pageLocal, w.i64(region.page));
     f.set(e.budget, w.sub(e.budget, insns.length));
     const groups = groupAccesses(insns, region.page);

@@ -1,0 +1,95 @@
+/**
+ * Registers that loops keep in locals: what memory and the code behind a loop see of them, whichever way the loop is
+ * left, in both tiers.
+ */
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { Tracer } from '../../src/core/trace.ts';
+import { buildCpuid } from '../../src/x86/cpuid.ts';
+import * as L from '../../src/x86/layout.ts';
+import { Processor } from '../../src/x86/processor.ts';
+import { bareBus } from './bare-bus.ts';
+import { CODE, DIRECTORY, enterLongMode, hex, setHandler, writeU64 } from './long-mode.ts';
+
+const TABLE = 0x4000;
+const PAE_OSFXSR = 0x220n;
+const HANDLER = 0x20_000;
+const PAGE_FAULT = 14;
+const DATA = 0x40_000;
+const DATA_END = 0x90_000;
+
+/** Notes RCX, RDX, RBX and sums of RDI and RSI, maps page 60h, and goes back. */
+const NOTE_AND_MAP =
+  '48890c2500000500488914250800050048013c2510000500480134251800050048891c252000050048c704250043000003300800ff0425300005004883c40848cf';
+
+const PROGRAMS = {
+  // 2: mov $20, %ecx; mov %r9d, %eax; 1: add %rax, %rbx; lea 1(%rax, %rcx), %rax; xor %rbx, %rdx; dec %ecx; jnz 1b;
+  // add %rax, %r10; imul %r12, %r10; dec %r9d; jnz 2b; mov %r10, %r11; hlt
+  'a loop in a loop':
+    '41b9c800000041bc03000000b9140000004489c84801c3488d4408014831daffc975f14901c24d0fafd441ffc975dd4d89d3f4',
+  // 3: movq $0, 0x4300; invlpg 0x60000; mov $0x5ff00, %esi; mov $64, %ecx; 1: lea (%rdx, %rcx), %rdx; mov %rdx, %rdi;
+  // add (%rsi), %rdx; mov %rdx, 4(%rsi); add $8, %rsi; inc %bl; dec %ecx; jnz 1b; add %rdi, %r8; dec %r9d; jnz 3b; hlt
+  'a fault in the midst of a loop':
+    '41b99600000048c7042500430000000000000f013c2500000600be00ff0500b940000000488d140a4889d7480316488956044883c608fec3ffc975e84901f841ffc975c2f4',
+  // 1: mov $0x40000, %edi; mov $24, %ecx; mov %r9d, %eax; rep stosb; add %rdi, %rdx; xor %eax, %eax; cpuid;
+  // add %ecx, %r10d; mov %cr3, %r8; mov %r8, %cr3; add $5, %r11d; add %r8, %r12; pushf; pop %r13; dec %r9d; jnz 1b; hlt
+  'a loop that calls the runtime':
+    '41b92c010000bf00000400b9180000004489c8f3aa4801fa31c00fa24101ca410f20d8410f22d84183c3054d01c49c415d41ffc975d0f4',
+  // 1: paddd %xmm1, %xmm2; movdqa %xmm2, %xmm3; psrlq $7, %xmm3; pxor %xmm3, %xmm4; punpckldq %xmm4, %xmm5;
+  // test $31, %cl; jz 3f; 2: paddq %xmm4, %xmm6; dec %ecx; jnz 1b; movq %xmm6, %rax; movaps %xmm5, 0x40000; hlt;
+  // 3: movaps %xmm6, 0x40010; pinsrw $3, %ecx, %xmm6; movq %xmm6, %rbx; jmp 2b
+  'a loop of vectors':
+    'b92c010000660f6ec9660ffed1660f6fda660f73d307660fefe3660f62ecf6c11f7416660fd4f4ffc975de66480f7ef00f292c2500000400f40f29342510000400660fc4f10366480f7ef3ebd6',
+  // 1: mov $0x1234567890abcdef, %rax; add %bl, %ah; mov %ah, %bl; add %ax, %dx; rol $3, %dl; mov %dx, %cx;
+  // test $1, %r9b; jz 2f; mov %bh, %cl; xchg %ch, %cl; 2: add %rcx, %rsi; xor %al, %sil; cmovs %r9d, %edi;
+  // add %rdi, %r8; dec %r9d; jnz 1b; mov %ch, %al; mov %ax, %r10w; hlt
+  'parts of registers':
+    '41b99001000048b8efcdab907856341200dc88e36601c2c0c2036689d141f6c101740488f986e94801ce4030c6410f48f94901f841ffc975cd88e8664189c2f4',
+  // mov $12, %edi; call 1f; mov %rax, %rbx; hlt; 1: cmp $2, %edi; jb 2f; push %rdi; dec %edi; call 1b;
+  // mov (%rsp), %rdi; mov %rax, (%rsp); sub $2, %edi; call 1b; pop %rdx; add %rdx, %rax; ret; 2: mov %edi, %eax; ret
+  'a function that calls itself':
+    'bf0c000000e8040000004889c3f483ff02721d57ffcfe8f3ffffff488b3c244889042483ef02e8e3ffffff5a4801d0c389f8c3',
+} as const;
+
+function run(code: string, hotThreshold: number) {
+  const cpu = new Processor({
+    runtimeCode: readFileSync(new URL('../../dist/x86/runtime.wasm', import.meta.url)),
+    ram: [{ gpa: 0, size: 2 ** 21 }],
+    cpuid: buildCpuid({ model: 'max' }),
+    tracer: new Tracer(),
+    hotThreshold,
+    bus: bareBus,
+  });
+  enterLongMode(cpu);
+  new DataView(cpu.engine.memory.buffer).setBigUint64(L.CR4, PAE_OSFXSR, true);
+  (cpu.engine.runtime.updateMode as unknown as () => void)();
+  writeU64(cpu, DIRECTORY, TABLE | 3);
+  for (let page = 0; page < 512; page++) writeU64(cpu, TABLE + 8 * page, (page << 12) | 3);
+  setHandler(cpu, PAGE_FAULT, HANDLER);
+  cpu.guestMemory.write(HANDLER, hex(NOTE_AND_MAP));
+  cpu.guestMemory.write(CODE, hex(code));
+  let turns = 0;
+  while (cpu.run(700) !== 'halted') {
+    expect(++turns).toBeLessThan(2000);
+    cpu.translator.flush();
+  }
+  const { regionRuns, exceptions } = cpu.stats();
+  return {
+    registers: cpu.describeRegisters(),
+    data: cpu.guestMemory.slice(DATA, DATA_END - DATA)!,
+    regionRuns: regionRuns!,
+    exceptions,
+  };
+}
+
+it.each(Object.entries(PROGRAMS))('%s', (_name, code) => {
+  const interpreted = run(code, Infinity);
+  expect(interpreted.regionRuns).toBe(0);
+  for (const hot of [1, 30]) {
+    const translated = run(code, hot);
+    expect(translated.regionRuns).toBeGreaterThan(0);
+    expect(translated.registers).toBe(interpreted.registers);
+    expect(translated.exceptions).toBe(interpreted.exceptions);
+    expect(Buffer.compare(translated.data, interpreted.data)).toBe(0);
+  }
+});
