@@ -35,7 +35,10 @@ export class FunctionBuilder {
     v128: { locals: [], taken: 0 },
   };
   #depth = 0;
-  /** Runs what writes an arm of an `if`, or what is inside a `block` or `loop`: whoever keeps account of what has been computed hears of it. */
+  /**
+   * Runs what writes an arm of an `if`, or the inside of a `block` or `loop`: whoever keeps account of what has been
+   * computed learns of it.
+   */
   nested: (body: () => void) => void = (body) => body();
 
   /** @param code where the code is written, from its start: may be used again when the module has been built */

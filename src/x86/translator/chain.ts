@@ -1,8 +1,9 @@
 /**
  * From one region straight to the next, or to a block of the interpreter's, without going back to the dispatcher: a
- * function that regions call in place of returning, with the instruction pointer. It looks that up in the jump cache (layout.ts,
- * JUMP_CACHE) and goes there by a tail call; it returns to the dispatcher when nothing is known of it, when the budget is
- * used up, or when something wants attention. A module of its own, because only it imports the function table.
+ * function that regions call in place of returning, with the instruction pointer. It looks that up in the jump cache
+ * (layout.ts, JUMP_CACHE) and goes there by a tail call; it returns to the dispatcher when nothing is known of it, when
+ * the budget is used up, or when something wants attention. A module of its own, because only it imports the function
+ * table.
  */
 import { FunctionBuilder } from '../../wasm/function.ts';
 import { ModuleBuilder } from '../../wasm/module.ts';
