@@ -36,7 +36,7 @@ export class FunctionBuilder {
   };
   #depth = 0;
   /**
-   * Runs what writes an arm of an `if`, or the inside of a `block` or `loop`: whoever keeps account of what has been
+   * Runs what writes an arm of an `if`, or the inside of a `block` or `loop` (not of `open`): whoever keeps account of what has been
    * computed learns of it.
    */
   nested: (body: () => void) => void = (body) => body();

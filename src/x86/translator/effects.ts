@@ -108,6 +108,14 @@ export function effectsOf(insn: Insn): Effects | undefined {
   return name.startsWith('fcom') || name.startsWith('fucom') || name.startsWith('fcmov') ? X87_COMPARE : X87;
 }
 
+/** The general registers that the function of the runtime changes. */
+export function changedBy(
+  { writes, operandWritten }: Effects,
+  { operands: [first] }: Insn,
+): readonly number[] {
+  return operandWritten && first?.kind === 'gpr' ? [...writes, first.reg] : writes;
+}
+
 /** STI: control goes on to the next instruction, in front of which no interrupt may come. */
 export function holdsInterrupts(insn: Insn): boolean {
   return insn.def.helper === 'op_sti';

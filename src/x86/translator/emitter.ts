@@ -11,7 +11,7 @@ import * as w from '../../wasm/ops.ts';
 import type { Insn, Operand } from '../decode/insn.ts';
 import * as L from '../layout.ts';
 import type { RuntimeImports } from '../semantics/emitter.ts';
-import { type Effects, effectsOf } from './effects.ts';
+import { changedBy, type Effects, effectsOf } from './effects.ts';
 import type { Memberships } from './groups.ts';
 import { inlineOf } from './inline.ts';
 import { RegionMemory } from './memory.ts';
@@ -183,16 +183,12 @@ export class RegionEmitter extends RegionMemory {
     const zero = w.i32(0);
     this.storeFlagKind();
     const reads = new Set(effects.reads);
-    const writes = new Set(effects.writes);
     if (insn.mem !== undefined) {
       if (insn.mem.base >= 0) reads.add(insn.mem.base);
       if (insn.mem.index >= 0) reads.add(insn.mem.index);
     }
     const [operand] = insn.operands;
-    if (operand?.kind === 'gpr') {
-      if (effects.operandRead) reads.add(operand.reg);
-      if (effects.operandWritten) writes.add(operand.reg);
-    }
+    if (operand?.kind === 'gpr' && effects.operandRead) reads.add(operand.reg);
     for (const reg of reads) this.spillGpr(reg);
     if (effects.readsFlags || effects.writesFlags) {
       this.flagsUsed = true;
@@ -207,7 +203,7 @@ export class RegionEmitter extends RegionMemory {
     f.set(this.status, w.call('i32', this.#helpers(insn.def.helper!), [record]));
     f.store32(zero, w.i32(1), L.IN_REGION);
     if (effects.io) f.set(this.budget, w.sub(w.load32(zero, L.BUDGET), left));
-    for (const reg of writes) this.reloadGpr(reg);
+    for (const reg of changedBy(effects, insn)) this.reloadGpr(reg);
     if (effects.writesFlags) {
       this.loadFlags();
       this.forgetFlags();

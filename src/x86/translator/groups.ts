@@ -5,7 +5,7 @@
  */
 import type { LocalGet } from '../../wasm/expr.ts';
 import type { Insn, MemAddress } from '../decode/insn.ts';
-import { effectsOf } from './effects.ts';
+import { changedBy, effectsOf } from './effects.ts';
 import { type Access, type Summary, summaryOf } from './summary.ts';
 
 /** Accesses within `high - low` bytes from `low`, counted like the offsets of its accesses. */
@@ -79,9 +79,7 @@ class Grouping {
       this.#open = [];
       this.#narrow = -1;
       if (effects === undefined) return NOTHING;
-      for (const reg of effects.writes) this.#deltas[reg] = 0;
-      const operand = insn.operands[0];
-      if (effects.operandWritten && operand?.kind === 'gpr') this.#deltas[operand.reg] = 0;
+      for (const reg of changedBy(effects, insn)) this.#deltas[reg] = 0;
       return NOTHING;
     }
     const summary = summaryOf(insn);

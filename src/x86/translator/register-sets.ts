@@ -1,12 +1,15 @@
-/** Sets of registers as numbers: a bit for each of the 16 general and the 16 vector registers. */
+/** Sets of registers as numbers: a bit for each of the 16 general and, from VECTORS on, the 16 vector registers. */
 import type { Operand } from '../decode/insn.ts';
+
+export const VECTORS = 16;
+export const REGISTERS = 32;
 
 export function gprBit(reg: number): number {
   return 1 << reg;
 }
 
-export function xmmBit(reg: number): number {
-  return 0x10000 << reg;
+function xmmBit(reg: number): number {
+  return 1 << (VECTORS + reg);
 }
 
 /** The register that an operand is, or none. */

@@ -13,7 +13,7 @@ import type { ImmOperand, Operand } from '../decode/insn.ts';
 import * as L from '../layout.ts';
 import { Emitter, type RuntimeImports, type Size } from '../semantics/emitter.ts';
 import type { FlagSource } from '../semantics/flags.ts';
-import { gprBit, xmmBit } from './register-sets.ts';
+import { gprBit, REGISTERS, VECTORS } from './register-sets.ts';
 
 /** What is known of the flags at a place, beside the values in the locals. */
 export interface FlagState {
@@ -22,22 +22,20 @@ export interface FlagState {
   readonly overflowOverridden: boolean;
 }
 
-/** What a loop keeps in locals. */
+/** What a loop that lies in no other keeps in locals. */
 export interface LoopRegisters {
-  /** What the loops around it did not keep there. */
   readonly resident: number;
   /** Those of them that are to be stored on each way out. */
   readonly late: number;
-  readonly before: { readonly resident: number; readonly late: number };
 }
 
 export abstract class RegionState extends Emitter {
   readonly constantOperands = true;
-  readonly #gpr: (LocalGet | undefined)[] = [];
-  readonly #xmm: (LocalGet | undefined)[] = [];
-  /** Registers that are in their locals all through the loops around. */
+  /** The 16 general registers, then the 16 vector registers; they are numbered so here. */
+  readonly #locals: (LocalGet | undefined)[] = [];
+  /** Registers that are in their locals all through the loop around. */
   #resident = 0;
-  /** Those of them that go to memory no sooner than their loop is left. */
+  /** Those of them that go to memory no sooner than the loop is left. */
   #late = 0;
   /** Others whose locals hold at present what is in memory. */
   #available = 0;
@@ -123,48 +121,66 @@ export abstract class RegionState extends Emitter {
     return this.#available;
   }
 
-  #isHere(bit: number): boolean {
-    return ((this.#resident | this.#available) & bit) !== 0;
+  #local(n: number): LocalGet {
+    return (this.#locals[n] ??= this.f.local(n < VECTORS ? 'i64' : 'v128'));
+  }
+
+  #load(n: number): void {
+    const zero = w.i32(0);
+    const x = n < VECTORS ? w.load64(zero, L.GPR + 8 * n) : w.load128(zero, L.XMM + 16 * (n - VECTORS));
+    this.f.set(this.#local(n), x);
+  }
+
+  #store(n: number, x: Expr): void {
+    const zero = w.i32(0);
+    if (n < VECTORS) this.f.store64(zero, x, L.GPR + 8 * n);
+    else this.f.store128(zero, x, L.XMM + 16 * (n - VECTORS));
+  }
+
+  /** The local that holds a register here. */
+  #get(n: number): LocalGet {
+    if (((this.#resident | this.#available) & (1 << n)) === 0) {
+      this.#load(n);
+      this.#available |= 1 << n;
+    }
+    return this.#local(n);
+  }
+
+  #put(n: number, x: Expr): void {
+    const local = this.#local(n);
+    if ((this.#late & (1 << n)) !== 0) this.f.set(local, x);
+    else {
+      this.#store(n, this.f.tee(local, x));
+      this.#available |= 1 << n;
+    }
   }
 
   /**
-   * A loop begins, in front of its first instruction.
+   * A loop begins that lies in no other, in front of its first instruction.
    * @param used the registers that are in their locals from here on
    * @param written those of them that are in memory again when the loop has been left by way of `storeLate`
    */
   beginLoop(used: number, written: number): LoopRegisters {
-    const { f } = this;
-    const resident = used & ~this.#resident;
-    const before = { resident: this.#resident, late: this.#late };
-    for (let reg = 0; reg < 16; reg++) {
-      if ((resident & gprBit(reg)) !== 0) f.set(this.#localOfGpr(reg), w.load64(w.i32(0), L.GPR + 8 * reg));
-      if ((resident & xmmBit(reg)) !== 0) f.set(this.#localOfXmm(reg), w.load128(w.i32(0), L.XMM + 16 * reg));
-    }
-    const late = written & resident;
-    this.#resident |= resident;
-    this.#late |= late;
-    return { resident, late, before };
+    for (let n = 0; n < REGISTERS; n++) if ((used & (1 << n)) !== 0) this.#load(n);
+    this.#resident = used;
+    this.#late = written;
+    return { resident: used, late: written };
   }
 
   /** Stores what is not in memory yet. */
   storeLate(late: number): void {
-    const zero = w.i32(0);
-    for (let reg = 0; reg < 16; reg++) {
-      if ((late & gprBit(reg)) !== 0) this.f.store64(zero, this.#localOfGpr(reg), L.GPR + 8 * reg);
-      if ((late & xmmBit(reg)) !== 0) this.f.store128(zero, this.#localOfXmm(reg), L.XMM + 16 * reg);
-    }
+    for (let n = 0; n < REGISTERS; n++) if ((late & (1 << n)) !== 0) this.#store(n, this.#local(n));
   }
 
-  /** The loop ends. */
-  endLoop({ before }: LoopRegisters): void {
-    this.#resident = before.resident;
-    this.#late = before.late;
+  endLoop(): void {
+    this.#resident = 0;
+    this.#late = 0;
   }
 
   /** A register has been changed in memory. */
   protected reloadGpr(reg: number): void {
     if ((this.#resident & gprBit(reg)) === 0) this.#available &= ~gprBit(reg);
-    else this.#putGpr(reg, w.load64(w.i32(0), L.GPR + 8 * reg));
+    else this.#put(reg, w.load64(w.i32(0), L.GPR + 8 * reg));
   }
 
   /** Sees to it that a register is in memory. */
@@ -172,35 +188,11 @@ export abstract class RegionState extends Emitter {
     this.storeLate(this.#late & gprBit(reg));
   }
 
-  #localOfGpr(reg: number): LocalGet {
-    return (this.#gpr[reg] ??= this.f.local('i64'));
-  }
-
-  #localOfXmm(reg: number): LocalGet {
-    return (this.#xmm[reg] ??= this.f.local('v128'));
-  }
-
-  /** The local that holds a register here. */
   protected gprLocal(reg: number): LocalGet {
-    const local = this.#localOfGpr(reg);
-    if (!this.#isHere(gprBit(reg))) {
-      this.f.set(local, w.load64(w.i32(0), L.GPR + 8 * reg));
-      this.#available |= gprBit(reg);
-    }
-    return local;
+    return this.#get(reg);
   }
 
-  #putGpr(reg: number, x: Expr): void {
-    const { f } = this;
-    const local = this.#localOfGpr(reg);
-    if ((this.#late & gprBit(reg)) !== 0) f.set(local, x);
-    else {
-      f.store64(w.i32(0), f.tee(local, x), L.GPR + 8 * reg);
-      this.#available |= gprBit(reg);
-    }
-  }
-
-  /** Code that loads the state; runs before all other code. */
+  /** Code that loads what stays in locals to the end; runs before all other code. */
   loadState(): void {
     const { f } = this;
     const zero = w.i32(0);
@@ -209,7 +201,7 @@ export abstract class RegionState extends Emitter {
     if (this.flagsUsed) this.loadFlags();
   }
 
-  /** Code that stores what was changed. */
+  /** Code that stores that, where it may have changed. */
   storeState(): void {
     const { f } = this;
     const zero = w.i32(0);
@@ -254,15 +246,15 @@ export abstract class RegionState extends Emitter {
   #writeGpr(reg: number, size: Size, x: Expr, high: boolean): void {
     switch (size) {
       case 8:
-        return this.#putGpr(reg, x);
+        return this.#put(reg, x);
       case 4:
-        return this.#putGpr(reg, w.zext(x));
+        return this.#put(reg, w.zext(x));
       case 2:
-        return this.#putGpr(reg, merged(this.gprLocal(reg), ~0xffff, w.zext(w.and(x, 0xffff))));
+        return this.#put(reg, merged(this.gprLocal(reg), ~0xffff, w.zext(w.and(x, 0xffff))));
       default: {
         const value = w.zext(w.and(x, 0xff));
         const old = this.gprLocal(reg);
-        return this.#putGpr(
+        return this.#put(
           reg,
           high ? merged(old, ~0xff00, w.shl(value, w.i64(8))) : merged(old, ~0xff, value),
         );
@@ -276,21 +268,10 @@ export abstract class RegionState extends Emitter {
     this.#writeGpr(operand.reg, operand.size, x, operand.high);
   }
   xmm(reg: number): Expr {
-    const local = this.#localOfXmm(reg);
-    if (!this.#isHere(xmmBit(reg))) {
-      this.f.set(local, w.load128(w.i32(0), L.XMM + 16 * reg));
-      this.#available |= xmmBit(reg);
-    }
-    return local;
+    return this.#get(VECTORS + reg);
   }
   setXmm(reg: number, x: Expr): void {
-    const { f } = this;
-    const local = this.#localOfXmm(reg);
-    if ((this.#late & xmmBit(reg)) !== 0) f.set(local, x);
-    else {
-      f.store128(w.i32(0), f.tee(local, x), L.XMM + 16 * reg);
-      this.#available |= xmmBit(reg);
-    }
+    this.#put(VECTORS + reg, x);
   }
   protected readXmm(operand: Operand & { kind: 'xmm' }): Expr {
     return this.xmm(operand.reg);

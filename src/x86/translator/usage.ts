@@ -1,6 +1,6 @@
 /** Which registers instructions use and change, as sets, so that a loop can keep them in locals. */
 import type { Insn } from '../decode/insn.ts';
-import { effectsOf } from './effects.ts';
+import { changedBy, effectsOf } from './effects.ts';
 import { bitOf, gprBit } from './register-sets.ts';
 import { summaryOf } from './summary.ts';
 
@@ -21,8 +21,8 @@ export function writtenBy(insn: Insn): number {
   let written = first?.kind === 'xmm' ? bitOf(first) : 0;
   if (insn.def.semantics === undefined) {
     const effects = effectsOf(insn);
-    for (const reg of effects?.writes ?? []) written |= gprBit(reg);
-    return effects?.operandWritten === true ? written | bitOf(first) : written;
+    for (const reg of effects === undefined ? [] : changedBy(effects, insn)) written |= gprBit(reg);
+    return written;
   }
   const { operands, registers, stackDelta } = summaryOf(insn);
   for (const position of operands) written |= bitOf(insn.operands[position]);

@@ -46,7 +46,7 @@ interface Scope {
   readonly start: Label | undefined;
   /** The loop begins with a `br_table`. */
   readonly chooses: boolean;
-  /** Of a loop: what it keeps in locals. */
+  /** Of a loop that lies in no other: what it keeps in locals. */
   readonly registers: LoopRegisters | undefined;
 }
 
@@ -147,7 +147,7 @@ class RegionWriter {
     return entries;
   }
 
-  /** In front of a loop: what it keeps in locals is loaded, and ways out of the region get by where it is stored. */
+  /** In front of a loop that lies in no other: what it keeps in locals is loaded, and ways out of the region get by where it is stored. */
   #beginLoop({ blocks }: Loop): LoopScope {
     const f = this.#f;
     const e = this.#e;
@@ -173,7 +173,7 @@ class RegionWriter {
   /** Behind a loop, where nothing comes by itself. */
   #endLoop({ registers, outside: { exit, record, helper, fail } }: LoopScope): void {
     const e = this.#e;
-    e.endLoop(registers);
+    e.endLoop();
     if (registers.late === 0) return;
     for (const label of [fail, helper, record, exit]) {
       this.#f.end();
@@ -251,7 +251,8 @@ class RegionWriter {
     const f = this.#f;
     const chosen = loop === undefined ? [...entries] : [...loop.heads, ...loop.doors];
     const chooses = chosen.length > 1 || (loop === undefined && items[0] !== chosen[0]);
-    const scope = loop === undefined ? undefined : this.#beginLoop(loop);
+    // what loops inside use is in locals, too
+    const scope = loop === undefined || this.#scopes.length > 1 ? undefined : this.#beginLoop(loop);
     const start = loop === undefined ? undefined : f.open('loop');
     const labels: (Label | undefined)[] = this.#blocks.map(() => undefined);
     let first!: Label;
@@ -345,7 +346,7 @@ class RegionWriter {
       },
     };
     const { insns } = region;
-    e.block = this.#position.get(region.offset)!;
+    e.block = number;
     e.records = region.block.address + L.BLOCK_HEADER;
     if (isEntry) e.beginBlock(region.page, undefined, 0, steadiness);
     else e.beginBlock(region.page, this.#flagStates[number], this.#available[number], steadiness);
