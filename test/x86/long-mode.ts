@@ -2,8 +2,12 @@
  * 64-bit guests of a few functions, given in hexadecimal: the page tables, a handler, and how they are run. For guests
  * of random instructions see differential/guest.ts.
  */
+import { readFileSync } from 'node:fs';
+import { Tracer } from '../../src/core/trace.ts';
+import { buildCpuid } from '../../src/x86/cpuid.ts';
 import * as L from '../../src/x86/layout.ts';
-import type { Processor } from '../../src/x86/processor.ts';
+import { Processor } from '../../src/x86/processor.ts';
+import { bareBus } from './bare-bus.ts';
 
 const PML4 = 0x1000;
 const PDPT = 0x2000;
@@ -40,6 +44,26 @@ export function enterLongMode(cpu: Processor, rip = CODE): void {
   writeU64(cpu, PDPT, DIRECTORY | 3);
   writeU64(cpu, DIRECTORY, 0x83);
   cpu.enter({ mode: 'long', rip: BigInt(rip), rsp: BigInt(STACK), cr3: BigInt(PML4) });
+}
+
+/** Where the page table of `pagedProcessor` is. */
+export const TABLE = 0x4000;
+
+/** A processor with 2 MiB in long mode, each page of 4 KiB mapped to itself, and `code` where it begins. */
+export function pagedProcessor(code: string, hotThreshold: number): Processor {
+  const cpu = new Processor({
+    runtimeCode: readFileSync(new URL('../../dist/x86/runtime.wasm', import.meta.url)),
+    ram: [{ gpa: 0, size: 2 ** 21 }],
+    cpuid: buildCpuid({ model: 'max' }),
+    tracer: new Tracer(),
+    hotThreshold,
+    bus: bareBus,
+  });
+  enterLongMode(cpu);
+  writeU64(cpu, DIRECTORY, TABLE | 3);
+  for (let page = 0; page < 512; page++) writeU64(cpu, TABLE + 8 * page, (page << 12) | 3);
+  cpu.guestMemory.write(CODE, hex(code));
+  return cpu;
 }
 
 /** Descriptor tables with a 64-bit interrupt gate for `vector`, and the code segment 10h that it needs. */

@@ -2,16 +2,10 @@
  * Registers that loops keep in locals: what memory and the code behind a loop see of them, whichever way the loop is
  * left, in both tiers.
  */
-import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { Tracer } from '../../src/core/trace.ts';
-import { buildCpuid } from '../../src/x86/cpuid.ts';
 import * as L from '../../src/x86/layout.ts';
-import { Processor } from '../../src/x86/processor.ts';
-import { bareBus } from './bare-bus.ts';
-import { CODE, DIRECTORY, enterLongMode, hex, setHandler, writeU64 } from './long-mode.ts';
+import { hex, pagedProcessor, setHandler } from './long-mode.ts';
 
-const TABLE = 0x4000;
 const PAE_OSFXSR = 0x220n;
 const HANDLER = 0x20_000;
 const PAGE_FAULT = 14;
@@ -52,22 +46,11 @@ const PROGRAMS = {
 } as const;
 
 function run(code: string, hotThreshold: number) {
-  const cpu = new Processor({
-    runtimeCode: readFileSync(new URL('../../dist/x86/runtime.wasm', import.meta.url)),
-    ram: [{ gpa: 0, size: 2 ** 21 }],
-    cpuid: buildCpuid({ model: 'max' }),
-    tracer: new Tracer(),
-    hotThreshold,
-    bus: bareBus,
-  });
-  enterLongMode(cpu);
+  const cpu = pagedProcessor(code, hotThreshold);
   new DataView(cpu.engine.memory.buffer).setBigUint64(L.CR4, PAE_OSFXSR, true);
   (cpu.engine.runtime.updateMode as unknown as () => void)();
-  writeU64(cpu, DIRECTORY, TABLE | 3);
-  for (let page = 0; page < 512; page++) writeU64(cpu, TABLE + 8 * page, (page << 12) | 3);
   setHandler(cpu, PAGE_FAULT, HANDLER);
   cpu.guestMemory.write(HANDLER, hex(NOTE_AND_MAP));
-  cpu.guestMemory.write(CODE, hex(code));
   let turns = 0;
   while (cpu.run(700) !== 'halted') {
     expect(++turns).toBeLessThan(2000);

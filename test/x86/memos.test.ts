@@ -2,15 +2,9 @@
  * Loops whose accesses keep the page of the time before: over borders of pages that do not lie side by side in memory,
  * in both tiers.
  */
-import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { Tracer } from '../../src/core/trace.ts';
-import { buildCpuid } from '../../src/x86/cpuid.ts';
-import { Processor } from '../../src/x86/processor.ts';
-import { bareBus } from './bare-bus.ts';
-import { CODE, DIRECTORY, enterLongMode, hex, writeU64 } from './long-mode.ts';
+import { pagedProcessor, TABLE, writeU64 } from './long-mode.ts';
 
-const TABLE = 0x4000;
 /** Linear pages from here on are mapped to pages from DATA on, in another order. */
 const LINEAR = 0x40;
 const DATA = 0x80;
@@ -39,22 +33,11 @@ const LOOPS = {
 } as const;
 
 function run(code: string, hotThreshold: number) {
-  const cpu = new Processor({
-    runtimeCode: readFileSync(new URL('../../dist/x86/runtime.wasm', import.meta.url)),
-    ram: [{ gpa: 0, size: 2 ** 21 }],
-    cpuid: buildCpuid({ model: 'max' }),
-    tracer: new Tracer(),
-    hotThreshold,
-    bus: bareBus,
-  });
-  enterLongMode(cpu);
-  writeU64(cpu, DIRECTORY, TABLE | 3);
-  for (let page = 0; page < 512; page++) writeU64(cpu, TABLE + 8 * page, (page << 12) | 3);
+  const cpu = pagedProcessor(code, hotThreshold);
   for (let i = 0; i < PAGES; i++)
     writeU64(cpu, TABLE + 8 * (LINEAR + i), ((DATA + ((7 * i) % PAGES)) << 12) | 3);
   const data = Uint8Array.from({ length: PAGES * 4096 }, (_, i) => (i * 0x9e3779b1) >>> 24);
   cpu.guestMemory.write(DATA << 12, data);
-  cpu.guestMemory.write(CODE, hex(code));
   let turns = 0;
   while (cpu.run(5000) !== 'halted') expect(++turns).toBeLessThan(1000);
   const after = cpu.guestMemory.slice(DATA << 12, data.length);
