@@ -20,6 +20,8 @@ class Pair {
   readonly available: { token: number; out: number; into: number }[] = [];
   readonly held: { chain: Chain; token: number }[] = [];
   readonly used: { token: number; length: number }[] = [];
+  /** Tokens in the order in which the device took them, but for those that it put back. */
+  readonly taken: number[] = [];
   readonly buffers: Sg[];
   next = 0;
   /** Used buffer notifications since the driver last asked. */
@@ -79,12 +81,18 @@ class Pair {
     if (chain === undefined) return;
     expect([chain.readableLength, chain.writableLength]).toEqual([expected!.out, expected!.into]);
     this.held.push({ chain, token: expected!.token });
+    this.taken.push(expected!.token);
   }
 
   unpop(): void {
     const last = this.held.at(-1);
-    // Only the chain that was taken last may be put back, and only while nothing was taken behind it.
-    if (last === undefined || last.token !== this.lastPopped()) return;
+    if (last === undefined) return;
+    // Only the chain that was taken last may be put back: not one behind which another was taken and used.
+    if (last.token !== this.taken.at(-1)) {
+      expect(() => this.queue.unpop(last.chain)).toThrow('not taken last');
+      return;
+    }
+    this.taken.pop();
     this.held.pop();
     this.available.unshift({
       token: last.token,
@@ -92,12 +100,6 @@ class Pair {
       into: last.chain.writableLength,
     });
     this.queue.unpop(last.chain);
-  }
-
-  lastPopped(): number {
-    const next = this.available[0]?.token ?? this.next;
-    const taken = this.held.map(({ token }) => token).filter((token) => token < next);
-    return Math.max(-1, ...taken);
   }
 
   push(which: number): void {

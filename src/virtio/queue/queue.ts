@@ -23,7 +23,7 @@ export interface Queue extends Iterable<Chain> {
   readonly enabled: boolean;
   /** Next available chain, or undefined when the ring is empty (or broken: then DEVICE_NEEDS_RESET is set). */
   pop(): Chain | undefined;
-  /** Puts back the chain that `pop` gave last, so that the next `pop` gives it again. */
+  /** Puts back the chain that `pop` gave last, so that the next `pop` gives it again; of several, the last one first. */
   unpop(chain: Chain): void;
   /** Iterates `pop` until the ring is empty, then asks for notifications again and looks once more. */
   [Symbol.iterator](): Iterator<Chain>;

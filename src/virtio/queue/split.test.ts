@@ -91,6 +91,19 @@ describe('chains', () => {
     expect([ring.queue.pop()!.head, ring.queue.pop()!.head, ring.queue.pop()]).toEqual([0, 1, undefined]);
   });
 
+  it('are only put back in turn: behind the last one that was taken, the ring would give one that was used', () => {
+    const ring = new TestRing();
+    ring.desc(0, DATA, 1).desc(1, DATA, 2).offer(0, 1);
+    const first = ring.queue.pop()!;
+    const second = ring.queue.pop()!;
+    expect(() => ring.queue.unpop(first)).toThrow('not taken last');
+    ring.queue.push(second, 0);
+    expect(() => ring.queue.unpop(first)).toThrow('not taken last');
+    ring.queue.push(first, 0);
+    ring.queue.flush();
+    expect([ring.usedIdx, ring.queue.inFlight, ring.queue.pop()]).toEqual([2, 0, undefined]);
+  });
+
   it('of an earlier life are dropped when they complete', () => {
     const ring = new TestRing();
     ring.desc(0, DATA, 8, WRITE).offer(0);

@@ -66,7 +66,7 @@ class SplitChain implements Chain {
   writableLength = 0;
   /** The queue's epoch while the chain is in flight, -1 otherwise. */
   epoch = -1;
-  /** Position in the order in which chains were taken. */
+  /** Position in the order in which chains were taken, not counting those that were put back. */
   order = 0;
   /** True when it was taken before a snapshot, so that `unpop` does not move the ring's position. */
   replayed = false;
@@ -286,6 +286,9 @@ export class SplitQueue implements Queue {
   unpop(chain: Chain): void {
     const own = chain as SplitChain;
     if (own.epoch !== this.#epoch) return;
+    // Out of turn, the ring's position would give another chain, one that the device has or has used.
+    assert(own.order === this.#order - 1, `${this.name}: put back, but not taken last`, { head: own.head });
+    this.#order--;
     if (own.replayed) this.#replay.unshift(own.head);
     else this.#lastAvail = (this.#lastAvail - 1) & 0xffff;
     this.#leave(own);
