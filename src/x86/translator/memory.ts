@@ -192,59 +192,67 @@ export abstract class RegionMemory extends RegionState {
     return this.#stackAddresses.includes(va) ? this.#memberships.stack : undefined;
   }
 
+  /** Where the group of the access at `va` begins in our memory; 0 in a scattered region where its check has failed. */
+  #pointerOf(va: LocalGet, member: Member, write: boolean): LocalGet {
+    const { f } = this;
+    const { group, offset } = member;
+    if (group.pointer !== undefined) return group.pointer;
+    const pointer = (this.#pointerLocals[this.#pointersTaken++] ??= f.local('i32'));
+    group.pointer = pointer;
+    const span = group.high - group.low;
+    const low = group.low === offset ? va : this.tmp(w.add(va, w.i64(group.low - offset)));
+    this.#locate(
+      low,
+      span,
+      group.write ? L.TLB_WRITE : L.TLB_READ,
+      member,
+      (address) => f.set(pointer, address),
+      () => {
+        const kind = !group.write ? 0 : write ? 1 : 2;
+        const region = w.symbol(this.#options.id, REGION_SYMBOL);
+        f.set(pointer, narrow(this.rt('groupSlow', low, w.i32(span), w.i32(kind), region)));
+        if (!this.#options.scattered) this.failIf(w.eqz(pointer));
+      },
+    );
+    return pointer;
+  }
+
   /**
-   * The access at `va` as one of a group: runs `direct` with its address where the group's check has succeeded, and
-   * else `alone` (only in a scattered region: in others the failed check leaves).
+   * The access at `va` as one of a group: runs `direct` with the group's pointer and the distance from there where the
+   * group's check has succeeded, and else `alone` (only in a scattered region: in others the failed check leaves).
    */
   #grouped(
     va: LocalGet,
     member: Member,
     write: boolean,
-    direct: (address: Expr) => void,
-    alone: () => void,
+    direct: (pointer: LocalGet, distance: number) => void,
+    alone: (distance: number) => void,
   ): void {
-    const { f } = this;
-    const { group, offset } = member;
-    let { pointer } = group;
-    if (pointer === undefined) {
-      const target = (this.#pointerLocals[this.#pointersTaken++] ??= f.local('i32'));
-      pointer = group.pointer = target;
-      const span = group.high - group.low;
-      const low = group.low === offset ? va : this.tmp(w.add(va, w.i64(group.low - offset)));
-      this.#locate(
-        low,
-        span,
-        group.write ? L.TLB_WRITE : L.TLB_READ,
-        member,
-        (address) => f.set(target, address),
-        () => {
-          const kind = !group.write ? 0 : write ? 1 : 2;
-          f.set(
-            target,
-            this.rt('groupSlow', low, w.i32(span), w.i32(kind), w.symbol(this.#options.id, REGION_SYMBOL)),
-          );
-          if (!this.#options.scattered) this.failIf(w.eqz(target));
-        },
+    const pointer = this.#pointerOf(va, member, write);
+    const distance = member.offset - member.group.low;
+    if (this.#options.scattered)
+      this.f.if(
+        pointer,
+        () => direct(pointer, distance),
+        () => alone(distance),
       );
-    }
-    const address = w.displaced(pointer, offset - group.low);
-    if (this.#options.scattered) f.if(pointer, () => direct(address), alone);
-    else direct(address);
+    else direct(pointer, distance);
   }
 
   protected readPointer(va: LocalGet, size: number): Expr {
     const member = this.#memberOf(va);
     if (member === undefined || member.group.accesses === 1) return this.#readAlone(va, size, member);
     if (!this.#options.scattered) return this.#groupedAddress(va, member, false);
-    const any = this.f.temporary('i32');
+    // The distance is taken off the rare address (all are beyond MAX_SPAN), and so is part of the load itself.
+    const pointer = this.f.temporary('i32');
     this.#grouped(
       va,
       member,
       false,
-      (direct) => this.f.set(any, direct),
-      () => this.f.set(any, this.#readAlone(va, size, undefined)),
+      (found) => this.f.set(pointer, found),
+      (distance) => this.f.set(pointer, w.sub(this.#readAlone(va, size, undefined), distance)),
     );
-    return any;
+    return w.displaced(pointer, member.offset - member.group.low);
   }
 
   /** Where the region is not scattered: the address of an access of a group. */
@@ -254,7 +262,7 @@ export abstract class RegionMemory extends RegionState {
       va,
       member,
       write,
-      (direct) => (address = direct),
+      (pointer, distance) => (address = w.displaced(pointer, distance)),
       () => undefined,
     );
     return address;
@@ -282,7 +290,7 @@ export abstract class RegionMemory extends RegionState {
       member,
       (found) => f.set(address, found),
       () => {
-        f.set(address, this.rt(slow, va, w.i32(size)));
+        f.set(address, narrow(this.rt(slow, va, w.i32(size))));
         this.failIf(w.eqz(address));
       },
     );
@@ -300,7 +308,7 @@ export abstract class RegionMemory extends RegionState {
       va,
       member,
       true,
-      (address) => storeBySize(this.f, address, size, value),
+      (pointer, distance) => storeBySize(this.f, w.displaced(pointer, distance), size, value),
       () => this.#writeAlone(va, size, value, undefined),
     );
   }
@@ -340,7 +348,7 @@ export abstract class RegionMemory extends RegionState {
       va,
       member,
       true,
-      (direct) => this.f.set(any, direct),
+      (pointer, distance) => this.f.set(any, w.displaced(pointer, distance)),
       () => {
         const { address, done } = this.#updateAlone(va, size, undefined);
         this.f.set(any, address);
@@ -365,6 +373,14 @@ export abstract class RegionMemory extends RegionState {
       done: () => f.ifRarely(w.eq(address, w.i32(L.BOUNCE)), () => f.drop(this.rt('rmwCommit'))),
     };
   }
+}
+
+/**
+ * The address that a call has returned. V8 takes the upper half of the host's register for unknown behind a call, and
+ * would clear it at each access through a local that may hold the result, also where it does not.
+ */
+function narrow(called: Expr): Expr {
+  return w.or(called, w.load32(w.i32(0), L.ZERO));
 }
 
 /** The page of the last byte of [va, va + size), as tags of the TLB have it. */
