@@ -1,10 +1,10 @@
 /**
- * Registers that loops keep in locals: what memory and the code behind a loop see of them, whichever way the loop is
- * left, in both tiers.
+ * Loops: what memory and the code behind them see of the registers that they keep in locals, whichever way they are left,
+ * and of accesses that are checked together; in both tiers.
  */
 import { expect, it } from 'vitest';
 import * as L from '../../src/x86/layout.ts';
-import { hex, pagedProcessor, setHandler } from './long-mode.ts';
+import { CODE, hex, pagedProcessor, setHandler } from './long-mode.ts';
 
 const PAE_OSFXSR = 0x220n;
 const HANDLER = 0x20_000;
@@ -15,6 +15,9 @@ const DATA_END = 0x90_000;
 /** Notes RCX, RDX, RBX and sums of RDI and RSI, maps page 60h, and goes back. */
 const NOTE_AND_MAP =
   '48890c2500000500488914250800050048013c2510000500480134251800050048891c252000050048c704250043000003300800ff0425300005004883c40848cf';
+
+const SCATTERED = 'accesses of one group in two pages';
+const SCATTERED_LOOP = CODE + 0x24;
 
 const PROGRAMS = {
   // 2: mov $20, %ecx; mov %r9d, %eax; 1: add %rax, %rbx; lea 1(%rax, %rcx), %rax; xor %rbx, %rdx; dec %ecx; jnz 1b;
@@ -43,6 +46,12 @@ const PROGRAMS = {
   // mov (%rsp), %rdi; mov %rax, (%rsp); sub $2, %edi; call 1b; pop %rdx; add %rdx, %rax; ret; 2: mov %edi, %eax; ret
   'a function that calls itself':
     'bf0c000000e8040000004889c3f483ff02721d57ffcfe8f3ffffff488b3c244889042483ef02e8e3ffffff5a4801d0c389f8c3',
+  // 2: movq $0, 0x4300; invlpg 0x60000; mov $0x5fe40, %esi; mov $48, %ecx; 1: mov (%rsi), %rax; add 8(%rsi), %eax;
+  // movzbl 13(%rsi), %edx; add %rdx, %rax; mov %rax, 16(%rsi); addl $3, 27(%rsi); movdqu 3(%rsi), %xmm0;
+  // paddd %xmm0, %xmm1; movdqu %xmm1, 40(%rsi); incb 33(%rsi); mov %ax, 57(%rsi); xor %rax, %rbx; rol $5, %rbx;
+  // add $13, %rsi; dec %ecx; jnz 1b; mov %rsi, %rdi; dec %r9d; jnz 2b; movq %xmm1, %r10; hlt
+  [SCATTERED]:
+    '41b9f401000048c7042500430000000000000f013c2500000600be40fe0500b930000000488b060346080fb6560d4801d04889461083461b03f30f6f4603660ffec8f30f7f4e28fe4621668946394831c348c1c3054883c60dffc975c74889f741ffc975a166490f7ecaf4',
 } as const;
 
 function run(code: string, hotThreshold: number) {
@@ -62,10 +71,13 @@ function run(code: string, hotThreshold: number) {
     data: cpu.guestMemory.slice(DATA, DATA_END - DATA)!,
     regionRuns: regionRuns!,
     exceptions,
+    /** The region of what is at an address in the end. */
+    region: (at: number) =>
+      cpu.code.peek(at, new DataView(cpu.engine.memory.buffer).getInt32(L.MODE, true))?.region?.region,
   };
 }
 
-it.each(Object.entries(PROGRAMS))('%s', (_name, code) => {
+it.each(Object.entries(PROGRAMS))('%s', (name, code) => {
   const interpreted = run(code, Infinity);
   expect(interpreted.regionRuns).toBe(0);
   for (const hot of [1, 30]) {
@@ -74,5 +86,6 @@ it.each(Object.entries(PROGRAMS))('%s', (_name, code) => {
     expect(translated.registers).toBe(interpreted.registers);
     expect(translated.exceptions).toBe(interpreted.exceptions);
     expect(Buffer.compare(translated.data, interpreted.data)).toBe(0);
+    if (name === SCATTERED) expect(translated.region(SCATTERED_LOOP)!.expectsScattered).toBe(true);
   }
 });
