@@ -190,10 +190,7 @@ export class RegionEmitter extends RegionMemory {
     const [operand] = insn.operands;
     if (operand?.kind === 'gpr' && effects.operandRead) reads.add(operand.reg);
     for (const reg of reads) this.spillGpr(reg);
-    if (effects.readsFlags || effects.writesFlags) {
-      this.flagsUsed = true;
-      this.storeFlags();
-    }
+    if (effects.readsFlags || effects.writesFlags) this.lendFlags();
     f.store64(zero, w.add(this.vbase, w.i64(this.page)), L.VBASE);
     f.store32(zero, zero, L.IN_REGION);
     const left = this.remaining - 1;
@@ -204,10 +201,7 @@ export class RegionEmitter extends RegionMemory {
     f.store32(zero, w.i32(1), L.IN_REGION);
     if (effects.io) f.set(this.budget, w.sub(w.load32(zero, L.BUDGET), left));
     for (const reg of changedBy(effects, insn)) this.reloadGpr(reg);
-    if (effects.writesFlags) {
-      this.loadFlags();
-      this.forgetFlags();
-    }
+    if (effects.writesFlags) this.takeFlags();
     if (effects.tlb) f.set(this.tlbBase, w.load32(zero, L.TLB_BASE));
     const leave = w.or(
       w.or(this.status, w.load32(zero, L.ATTENTION)),

@@ -62,6 +62,9 @@ export abstract class RegionState extends Emitter {
   /** The same, in the code; none where all blocks are in the first page. */
   pageLocal: LocalGet | undefined;
   protected flagsUsed = false;
+  /** The third value of the flags, which few instructions set: whether the region does, and whether it looks at it. */
+  #src2Set = false;
+  #src2Used = false;
 
   constructor(f: FunctionBuilder, runtime: RuntimeImports) {
     super(f, true, runtime);
@@ -90,7 +93,7 @@ export abstract class RegionState extends Emitter {
   beginBlock(page: number, flags: FlagState | undefined, available = 0): void {
     this.page = page;
     this.#available = available;
-    this.forgetFlags();
+    this.#forgetFlags();
     if (flags === undefined) return;
     this.#known = flags.known;
     this.#carryOverridden = flags.carryOverridden;
@@ -107,7 +110,7 @@ export abstract class RegionState extends Emitter {
   }
 
   /** The flags are what the local ccOp says. */
-  protected forgetFlags(): void {
+  #forgetFlags(): void {
     this.#known = undefined;
     this.#carryOverridden = false;
     this.#overflowOverridden = false;
@@ -198,35 +201,47 @@ export abstract class RegionState extends Emitter {
     const zero = w.i32(0);
     f.set(this.tlbBase, w.load32(zero, L.TLB_BASE));
     f.set(this.budget, w.load32(zero, L.BUDGET));
-    if (this.flagsUsed) this.loadFlags();
+    if (this.flagsUsed) this.#loadFlags(this.#src2Set || this.#src2Used);
   }
 
   /** Code that stores that, where it may have changed. */
   storeState(): void {
     const { f } = this;
     const zero = w.i32(0);
-    if (this.flagsUsed) this.storeFlags();
+    if (this.flagsUsed) this.#storeFlags(this.#src2Set);
     f.store32(zero, this.budget, L.BUDGET);
   }
 
-  /** Code that loads the lazy flags from memory. */
-  protected loadFlags(): void {
+  /** Code that has the lazy flags in memory while the runtime looks at them or changes them. */
+  protected lendFlags(): void {
+    this.flagsUsed = true;
+    this.#src2Set = true;
+    this.#storeFlags(true);
+  }
+
+  /** Code that takes them back. */
+  protected takeFlags(): void {
+    this.#loadFlags(true);
+    this.#forgetFlags();
+  }
+
+  #loadFlags(src2: boolean): void {
     const { f } = this;
     const zero = w.i32(0);
     f.set(this.ccOp, w.load32(zero, L.CC_OP));
     f.set(this.ccDst, w.load64(zero, L.CC_DST));
     f.set(this.ccSrc, w.load64(zero, L.CC_SRC));
-    f.set(this.ccSrc2, w.load64(zero, L.CC_SRC2));
+    if (src2) f.set(this.ccSrc2, w.load64(zero, L.CC_SRC2));
   }
 
-  /** Code that stores the lazy flags; ccOp has to hold their kind. */
-  protected storeFlags(): void {
+  /** ccOp has to hold the kind. */
+  #storeFlags(src2: boolean): void {
     const { f } = this;
     const zero = w.i32(0);
     f.store32(zero, this.ccOp, L.CC_OP);
     f.store64(zero, this.ccDst, L.CC_DST);
     f.store64(zero, this.ccSrc, L.CC_SRC);
-    f.store64(zero, this.ccSrc2, L.CC_SRC2);
+    if (src2) f.store64(zero, this.ccSrc2, L.CC_SRC2);
   }
 
   gpr(reg: number, size: Size): Expr {
@@ -325,7 +340,10 @@ export abstract class RegionState extends Emitter {
     const src2Value = src2 === undefined ? undefined : this.pin(src2);
     f.set(this.ccDst, dstValue);
     if (srcValue !== undefined) f.set(this.ccSrc, srcValue);
-    if (src2Value !== undefined) f.set(this.ccSrc2, src2Value);
+    if (src2Value !== undefined) {
+      f.set(this.ccSrc2, src2Value);
+      this.#src2Set = true;
+    }
     this.#known = op;
     this.#stored = false;
     this.#carryOverridden = false;
@@ -367,6 +385,8 @@ export abstract class RegionState extends Emitter {
 
   protected flagSource(): FlagSource {
     this.flagsUsed = true;
+    // kinds that have it are known only where the region has set it
+    if (this.#known === undefined) this.#src2Used = true;
     return {
       known: this.#known,
       op: this.op(),
@@ -407,7 +427,7 @@ export abstract class RegionState extends Emitter {
       body();
       this.storeFlagKind();
     });
-    this.forgetFlags();
+    this.#forgetFlags();
   }
 }
 
