@@ -52,7 +52,7 @@ import {
   TARGETS,
 } from '../layout';
 import { writeKnown } from './forms';
-import { tlbDropWrite } from './mmu';
+import { tlbDropWrite } from './tlb';
 import { joinPairs } from './pairs';
 
 const PAGE = 4096;

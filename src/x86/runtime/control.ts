@@ -90,7 +90,7 @@ import {
 import { raise, resetNmi } from './exceptions';
 import { debugChanged } from './debug';
 import { host_cr8Read, host_cr8Write } from './host';
-import { tlbFlush, tlbFlushLocal, tlbReset } from './mmu';
+import { tlbFlush, tlbFlushLocal, tlbReset } from './tlb';
 import { begin, ok } from './memory';
 import {
   endBlock,

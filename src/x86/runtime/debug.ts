@@ -5,7 +5,7 @@ import { ATTENTION, ATTENTION_DEBUG, BREAK, DR, EFLAGS, HALTED, IN_REGION, RIP, 
 import { FLAG_RF, VEC_DB } from './bits';
 import { deliverException, deliverTrap, raise } from './exceptions';
 import { host_unsupported } from './host';
-import { tlbFlush } from './mmu';
+import { tlbFlush } from './tlb';
 import { wrapRip } from './record';
 import { UNSUPPORTED_BREAKPOINT } from './unsupported';
 

@@ -57,8 +57,6 @@ import {
   STOP_HANDLER,
   TARGETS,
   TLB_BASE,
-  TLB_ENTRIES,
-  TLB_ENTRY_SHIFT,
   TLB_EXEC,
   TLB_PFN,
   VBASE,
@@ -69,6 +67,7 @@ import { deliverException, deliverInterrupt, deliverNmi, raise, trapStep } from 
 import { execPhys, tlbFill } from './mmu';
 import { forgetTsc } from './msr';
 import { insnRip, nextRip, stackFault } from './record';
+import { entryOf } from './tlb';
 
 /** Decodes the block at a physical address, mapped at `linear`. Its header; 0 when an exception was raised instead. */
 declare function host_decode(physical: f64, mode: i32, linearLow: i32, linearHigh: i32): i32;
@@ -271,7 +270,7 @@ export function run(): i32 {
         }
       }
     }
-    const tlb = load<i32>(TLB_BASE) + ((<i32>(linear >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
+    const tlb = entryOf(load<i32>(TLB_BASE), linear);
     let physical: i64;
     if (load<u64>(tlb, TLB_EXEC) == (linear & ~0xfff))
       physical = ((<i64>load<u32>(tlb, TLB_PFN)) << 12) | (<i64>linear & 0xfff);
@@ -346,7 +345,7 @@ export function run(): i32 {
 
 /** Whether linear page `va` is mapped executable to physical page `pfn`; raises nothing. For regions of several pages. */
 export function pageIs(va: u64, pfn: u32): i32 {
-  const entry = load<i32>(TLB_BASE) + ((<i32>(va >> 12) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
+  const entry = entryOf(load<i32>(TLB_BASE), va);
   if (load<u64>(entry, TLB_EXEC) != va) {
     if (tlbFill(va, 2) == 0) return 0;
     if (load<u64>(entry, TLB_EXEC) != va) return 0;

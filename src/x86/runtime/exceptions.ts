@@ -63,7 +63,8 @@ import {
 import { forgetHits, reportHits } from './debug';
 import { flagsChanged, getRflags } from './flags';
 import { begin, failed, ok, systemRead } from './memory';
-import { clearCanonicalFault, isCanonical, tlbFor } from './mmu';
+import { clearCanonicalFault, isCanonical } from './mmu';
+import { tlbFor } from './tlb';
 import {
   attrDpl,
   descriptor,

@@ -39,7 +39,7 @@ import {
   FLAG_TF,
   FLAG_ZF,
 } from './bits';
-import { tlbFor } from './mmu';
+import { tlbFor } from './tlb';
 
 /** All ones in an operand of 1 << log2size bytes. */
 function maskOf(ccop: i32): u64 {

@@ -13,8 +13,6 @@ import {
   STAT_SMC,
   TLB_ADDEND,
   TLB_BASE,
-  TLB_ENTRIES,
-  TLB_ENTRY_SHIFT,
   TLB_WRITE,
 } from '../layout';
 import { watched, watching } from './debug';
@@ -25,11 +23,11 @@ import {
   lastFlags,
   lastPfn,
   mmioPhys,
-  systemTlb,
   tlbFill,
   translate,
   wrapLinear,
 } from './mmu';
+import { entryOf, systemTlb } from './tlb';
 import { forgetTsc } from './msr';
 
 const PAGE_MASK: u64 = ~(4095 as u64);
@@ -199,7 +197,7 @@ export function groupSlow(va: u64, span: i32, kind: i32, region: i32): i32 {
   }
   const address = translate(va, kind == GROUP_WRITE ? ACCESS_WRITE : ACCESS_READ);
   if (address == 0 || address == -1 || kind == GROUP_READ) return address == -1 ? 0 : address;
-  const entry = load<i32>(TLB_BASE) + ((((va >> 12) as i32) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
+  const entry = entryOf(load<i32>(TLB_BASE), va);
   if (load<u64>(entry + TLB_WRITE) == (va & PAGE_MASK)) return address;
   if ((lastFlags & (PAGE_CODE | PAGE_ROM)) != 0) host_scattered(region);
   return 0;
@@ -208,7 +206,7 @@ export function groupSlow(va: u64, span: i32, kind: i32, region: i32): i32 {
 /** Address of RAM that may be written without more ado, or 0 when writeBytes must decide. */
 function plainWrite(va: u64, size: i32): i32 {
   if (((va as i32) & 4095) + size > 4096 || watching != 0) return 0;
-  const entry = load<i32>(TLB_BASE) + ((((va >> 12) as i32) & (TLB_ENTRIES - 1)) << TLB_ENTRY_SHIFT);
+  const entry = entryOf(load<i32>(TLB_BASE), va);
   if (load<u64>(entry + TLB_WRITE) != (va & PAGE_MASK)) {
     const address = tlbFill(va, ACCESS_WRITE);
     if (address == 0 || address == -1 || (lastFlags & (PAGE_CODE | PAGE_ROM)) != 0) return 0;

@@ -35,7 +35,7 @@ import { CR0_PG, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE, VEC_GP } from './bits';
 import { cpuidRegister, isCanonicalBase } from './control';
 import { raise } from './exceptions';
 import { host_msrRead, host_msrWrite, host_tsc, host_unsupported } from './host';
-import { tlbFlush } from './mmu';
+import { tlbFlush } from './tlb';
 import { setPkrs } from './protection-keys';
 import { updateMode } from './segments';
 import { UNSUPPORTED_MSR } from './unsupported';

@@ -3,7 +3,7 @@
 import { CR0, CR4, EFER, NEXT, PKRS, PKRU, RAX, RCX, RDX } from '../layout';
 import { CR0_WP, CR4_PKE, CR4_PKS, EFER_LMA, VEC_GP, VEC_UD } from './bits';
 import { raise } from './exceptions';
-import { tlbFlush } from './mmu';
+import { tlbFlush } from './tlb';
 import { endBlock } from './record';
 
 /** What a key forbids: ADi and WDi, as PKRU holds them at 2i and 2i + 1. */

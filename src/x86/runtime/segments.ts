@@ -55,7 +55,7 @@ import {
 } from './bits';
 import { raise } from './exceptions';
 import { begin, failed, ok, systemRead, systemWrite } from './memory';
-import { tlbFor } from './mmu';
+import { tlbFor } from './tlb';
 
 /** The bases of ES, CS, SS, DS while 64-bit mode hides them (SEG_BASE holds 0 then), by index. */
 const HIDDEN_BASE: i32 = memory.data(64, 8) as i32;

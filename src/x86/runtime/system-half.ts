@@ -1,5 +1,6 @@
 // The system half of the runtime in one place: memory, flags, exceptions, and the instructions that need them.
 export * from './mmu';
+export * from './tlb';
 export * from './protection-keys';
 export * from './memory';
 export * from './flags';

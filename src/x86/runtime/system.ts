@@ -42,7 +42,7 @@ import { flagsChanged, getRflags, setArithmetic, setRflags } from './flags';
 import { host_random } from './host';
 import { changeableFlags } from './iret';
 import { begin, ok, read64, read8 } from './memory';
-import { tlbFlush, tlbFlushLocal, tlbFlushPage } from './mmu';
+import { tlbFlush, tlbFlushLocal, tlbFlushPage } from './tlb';
 import { apicEnabled, tsc } from './msr';
 import {
   effectiveAddress,

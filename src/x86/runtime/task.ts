@@ -39,7 +39,7 @@ import {
 import { deliverException, raise } from './exceptions';
 import { getRflags, setRflags } from './flags';
 import { begin, ok, systemRead, systemWrite, writeOk } from './memory';
-import { systemTlb, tlbFlushLocal } from './mmu';
+import { systemTlb, tlbFlushLocal } from './tlb';
 import {
   attrDpl,
   descriptor,
