@@ -316,7 +316,10 @@ export function tlbFlushPage(va: u64): void {
   const code = large | noted(CODE_FILTER, CODE_HALF, va, 12);
   if (code & NOTE_USER_CODE) nextGeneration(4);
   if (code & NOTE_SUPERVISOR_CODE) nextGeneration(0);
-  for (let table = 0; table < TABLES; table++) dropEntry(entryOf(TLB + table * TLB_BYTES, va));
+  for (let table = 0; table < TABLES; table++) {
+    const entry = entryOf(TLB + table * TLB_BYTES, va);
+    if (isOf(entry, va, 12)) dropEntry(entry);
+  }
   if (large != 0) dropLarge(va);
 }
 
@@ -330,7 +333,7 @@ function dropLarge(va: u64): void {
       if ((load<u64>(KINDS + n) & EIGHT_LARGE) == 0) continue;
       for (let k = n; k < n + 8; k++) {
         const entry = TLB + (k << TLB_ENTRY_SHIFT);
-        if ((load<u8>(KINDS + k) & KIND_LARGE) == 0 || !isWithin(entry, va)) continue;
+        if ((load<u8>(KINDS + k) & KIND_LARGE) == 0 || !isOf(entry, va, 21)) continue;
         dropEntry(entry);
         store<u8>(KINDS + k, 0);
       }
@@ -338,11 +341,11 @@ function dropLarge(va: u64): void {
   }
 }
 
-/** Whether any tag of an entry is of the 2 MiB around `va`. */
-function isWithin(entry: i32, va: u64): bool {
-  const large = va >> 21;
-  if (load<u64>(entry + TLB_READ) >> 21 == large) return true;
-  return load<u64>(entry + TLB_WRITE) >> 21 == large || load<u64>(entry + TLB_EXEC) >> 21 == large;
+/** Whether any tag of an entry is of the page of `va`, which has 1 << `shift` bytes. */
+function isOf(entry: i32, va: u64, shift: u64): bool {
+  const page = va >> shift;
+  if (load<u64>(entry + TLB_READ) >> shift == page) return true;
+  return load<u64>(entry + TLB_WRITE) >> shift == page || load<u64>(entry + TLB_EXEC) >> shift == page;
 }
 
 /** A page now holds decoded instructions: writes to it must take the slow path. */
