@@ -36,8 +36,8 @@ export class FunctionBuilder {
   };
   #depth = 0;
   /**
-   * Runs what writes an arm of an `if`, or the inside of a `block` or `loop` (not of `open`): whoever keeps account of what has been
-   * computed learns of it.
+   * Runs what writes an arm of an `if`, or the inside of a `block` or `loop` (not of `open`): whoever keeps account of
+   * what has been computed learns of it.
    */
   nested: (body: () => void) => void = (body) => body();
 

@@ -52,8 +52,8 @@ import {
   TARGETS,
 } from '../layout';
 import { writeKnown } from './forms';
-import { tlbDropWrite } from './tlb';
 import { joinPairs } from './pairs';
+import { tlbDropWrite } from './tlb';
 
 const PAGE = 4096;
 const LONG = 2;

@@ -90,7 +90,6 @@ import {
 import { raise, resetNmi } from './exceptions';
 import { debugChanged } from './debug';
 import { host_cr8Read, host_cr8Write } from './host';
-import { tlbFlush, tlbFlushLocal, tlbReset } from './tlb';
 import { begin, ok } from './memory';
 import {
   endBlock,
@@ -106,6 +105,7 @@ import {
 } from './record';
 import { setSegment, updateMode } from './segments';
 import { umipForbids } from './segment-ops';
+import { tlbFlush, tlbFlushLocal, tlbReset } from './tlb';
 
 const CR0_ALLOWED: u32 =
   CR0_PG | CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD;

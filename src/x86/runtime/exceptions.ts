@@ -64,7 +64,6 @@ import { forgetHits, reportHits } from './debug';
 import { flagsChanged, getRflags } from './flags';
 import { begin, failed, ok, systemRead } from './memory';
 import { clearCanonicalFault, isCanonical } from './mmu';
-import { tlbFor } from './tlb';
 import {
   attrDpl,
   descriptor,
@@ -82,6 +81,7 @@ import {
 } from './segments';
 import { frameCommit, frameHere, frameIn, frameLong, framePointer, framePush } from './stack';
 import { switchTask, TASK_CALL } from './task';
+import { tlbFor } from './tlb';
 
 /** Where an event comes from: that decides the EXT bit of error codes, DPL checks and the RF flag pushed. */
 const SOURCE_FAULT = 0;

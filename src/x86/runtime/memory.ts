@@ -27,8 +27,8 @@ import {
   translate,
   wrapLinear,
 } from './mmu';
-import { entryOf, systemTlb } from './tlb';
 import { forgetTsc } from './msr';
+import { entryOf, systemTlb } from './tlb';
 
 const PAGE_MASK: u64 = ~(4095 as u64);
 /** Where a value to be stored waits while it goes out in parts. */

@@ -222,6 +222,11 @@ function usedOf(table: i32): u64 {
   return load<u64>(USED + 8 * table);
 }
 
+/** The first entry of the first of these parts. */
+function firstPart(table: i32, used: u64): i32 {
+  return TLB + table * TLB_BYTES + (ctz(used) as i32) * PART_BYTES;
+}
+
 // --- the jump cache -----------------------------------------------------------------------------------------------
 
 /** Stamps hold 23 bits. */
@@ -254,7 +259,7 @@ export function tlbFlush(): void {
   for (let table = 0; table < TABLES; table++) {
     // A tag of 0101…01h is no page address either, so that a fill does.
     for (let used = usedOf(table); used != 0; used &= used - 1)
-      memory.fill(TLB + table * TLB_BYTES + (ctz(used) as i32) * PART_BYTES, 1, PART_BYTES);
+      memory.fill(firstPart(table, used), 1, PART_BYTES);
     store<u64>(USED + 8 * table, 0);
   }
   memory.fill(WRITERS, 0, 2 * WRITER_SLOTS);
@@ -284,7 +289,7 @@ export function tlbFlushLocal(): void {
   } else {
     for (let table = 0; table < TABLES; table++) {
       for (let used = usedOf(table); used != 0; used &= used - 1) {
-        const first = TLB + table * TLB_BYTES + (ctz(used) as i32) * PART_BYTES;
+        const first = firstPart(table, used);
         for (let n = 0; n < PART_ENTRIES; n++) dropLocal(first + (n << TLB_ENTRY_SHIFT));
       }
     }
@@ -353,7 +358,7 @@ export function tlbDropWrite(pfn: u32): void {
   if (load<u16>(writersOf(pfn)) == 0) return;
   for (let table = 0; table < TABLES; table++) {
     for (let used = usedOf(table); used != 0; used &= used - 1) {
-      const first = TLB + table * TLB_BYTES + (ctz(used) as i32) * PART_BYTES;
+      const first = firstPart(table, used);
       for (let entry = first; entry < first + PART_BYTES; entry += 1 << TLB_ENTRY_SHIFT) {
         if (load<u32>(entry + TLB_PFN) != pfn) continue;
         forgetWriter(entry);

@@ -3,7 +3,7 @@
  * flags lazy in three values and a kind that is mostly known while the code is written. Outside of loops memory always
  * holds the registers: each write goes there, too, and a local is loaded where it is read first. A loop has what it uses
  * in locals from its start to its ends, and stores what it has changed there. Flags are loaded at the function's entry,
- * stored at its end.
+ * stored at its end; their third value only where a region uses or sets it.
  */
 import { assert } from '../../core/errors.ts';
 import type { Expr, LocalGet } from '../../wasm/expr.ts';

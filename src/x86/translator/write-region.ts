@@ -147,7 +147,10 @@ class RegionWriter {
     return entries;
   }
 
-  /** In front of a loop that lies in no other: what it keeps in locals is loaded, and ways out of the region get by where it is stored. */
+  /**
+   * In front of a loop that lies in no other: what it keeps in locals is loaded, and ways out of the region get by where
+   * it is stored.
+   */
   #beginLoop({ blocks }: Loop): LoopScope {
     const f = this.#f;
     const e = this.#e;
